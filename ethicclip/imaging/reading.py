@@ -27,7 +27,7 @@ MIN_SIDE = 16
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "MPO")
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -1,0 +1,73 @@
+"""``ethicclip audit-leakage``: does a synthetic set give real patients away?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ethicclip.cli import options
+from ethicclip.cli.console import console_progress, print_json, print_lines
+from ethicclip.cli.recording import audit_artifacts, cohort_artifact, images_artifact, record_audit_metrics, recorded
+from ethicclip.errors import ExitCode
+from ethicclip.settings import resolve
+
+NAME = "audit-leakage"
+
+EXIT_CODES = {"PASS": ExitCode.PASS, "LEAK": ExitCode.GATE_FAILED, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
+
+
+def command(
+    synthetic: Annotated[Path, typer.Argument(help="The set to audit: a pair set or a folder of images.")],
+    reference: Annotated[Path, typer.Option("--reference", help="Real patients that the generator saw.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the audit; restricted.")],
+    control: Annotated[
+        Path | None,
+        typer.Option("--control", help="Other patients of the same pool; without them no PASS.", show_default=False),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="False discovery rate.", show_default="0.05")
+    ] = None,
+    descriptor: Annotated[
+        str | None, typer.Option("--descriptor", help="What describes an image.", show_default="local")
+    ] = None,
+    scores: Annotated[
+        bool | None, typer.Option("--scores/--no-scores", help="Write scores.csv (restricted).", show_default="no")
+    ] = None,
+    seed: options.Seed = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads; changes no result.")] = 2,
+    config: options.Config = None,
+    set_: options.Set = None,
+    ledger: options.Ledger = options.DEFAULT_LEDGER,
+    json: options.Json = False,
+) -> int:
+    """Look for copies of reference patients in a synthetic set, with error control and measured power.
+
+    Exit 0 PASS, 10 LEAK, 11 INCONCLUSIVE. A screen with a stated bound, not a proof.
+    """
+    from ethicclip.audits import AuditSettings, audit_leakage
+    from ethicclip.cohorts import read_cohort
+    from ethicclip.pairs import open_images
+
+    flags = {"alpha": alpha, "descriptor": descriptor, "scores": scores, "seed": seed}
+    settings = resolve(AuditSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
+    images = open_images(synthetic)
+    seen = read_cohort(reference)
+    unseen = None if control is None else read_cohort(control)
+    with recorded(ledger, NAME, settings) as run:
+        result = audit_leakage(settings, images, seen, unseen, out, workers=workers, progress=console_progress())
+        run.use(images_artifact(synthetic, images))
+        run.use(cohort_artifact(seen))
+        if unseen is not None:
+            run.use(cohort_artifact(unseen))
+        for artifact in audit_artifacts(out):
+            run.generate(artifact)
+        record_audit_metrics(run, result.to_json())
+        code = EXIT_CODES[result.verdict]
+        run.note_exit(int(code), result.verdict)
+    if json:
+        print_json(result.to_json())
+    else:
+        print_lines(*result.lines(), f"evidence: {out} (restricted: it shows patients)")
+    return code

@@ -1,0 +1,69 @@
+"""``ethicclip evaluate``: zero-shot on a real cohort, with patient-level intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ethicclip.cli import options
+from ethicclip.cli.console import console_progress, print_json, print_lines
+from ethicclip.cli.recording import (
+    cohort_artifact,
+    evaluation_artifacts,
+    model_artifact,
+    record_evaluation_metrics,
+    recorded,
+)
+from ethicclip.errors import ExitCode
+from ethicclip.settings import resolve
+
+NAME = "evaluate"
+
+
+def command(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run, or an open_clip model folder.")],
+    cohort: Annotated[Path, typer.Option("--cohort", help="Labelled real eyes.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the evaluation.")],
+    label_column: Annotated[
+        str | None, typer.Option("--label-column", help="Column that holds the label.", show_default="label")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Which labels, a,b,c; the rest is left out.", show_default="all known")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="YAML of prompts for your own classes.", show_default=False)
+    ] = None,
+    seed: options.Seed = None,
+    config: options.Config = None,
+    set_: options.Set = None,
+    ledger: options.Ledger = options.DEFAULT_LEDGER,
+    json: options.Json = False,
+) -> int:
+    """Classify real eyes by comparing each with prompts, and say how good that is, with intervals by patient."""
+    from ethicclip.clip import load
+    from ethicclip.cohorts import read_cohort
+    from ethicclip.evaluation import EvaluateSettings, evaluate
+
+    flags = {
+        "label_column": label_column,
+        "classes": options.comma_list(classes),
+        "prompts": None if prompts is None else str(prompts),
+        "seed": seed,
+    }
+    settings = resolve(EvaluateSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
+    eyes = read_cohort(cohort)
+    model = load(run_folder)
+    with recorded(ledger, NAME, settings) as run:
+        run.use(model_artifact(run_folder))
+        run.use(cohort_artifact(eyes))
+        result = evaluate(settings, model, eyes, out, progress=console_progress())
+        for artifact in evaluation_artifacts(out):
+            run.generate(artifact)
+        record_evaluation_metrics(run, result.to_json())
+    if json:
+        print_json(result.to_json())
+    else:
+        print_lines(*result.lines(), f"written to {out}")
+    return ExitCode.PASS

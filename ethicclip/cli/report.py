@@ -1,0 +1,40 @@
+"""``ethicclip report``: the compliance report from the ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ethicclip.cli import options
+from ethicclip.cli.console import print_json, print_lines
+from ethicclip.cli.recording import file_artifact, recorded
+from ethicclip.errors import ExitCode
+from ethicclip.settings import resolve
+
+NAME = "report"
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the report.")],
+    audience: Annotated[
+        str | None,
+        typer.Option("--audience", help="shareable (no real pixel) or restricted.", show_default="shareable"),
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Title on the first page.", show_default=False)] = None,
+    config: options.Config = None,
+    set_: options.Set = None,
+    ledger: options.Ledger = options.DEFAULT_LEDGER,
+    json: options.Json = False,
+) -> int:
+    """Write the evidence of a ledger as one HTML page and JSON, signed, to be verified offline."""
+    from ethicclip.reports import ReportSettings, write_report
+
+    flags = {"audience": audience, "title": title}
+    settings = resolve(ReportSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
+    result = write_report(settings, ledger, out)
+    with recorded(ledger, NAME, settings) as run:
+        run.generate(file_artifact("report", out / "manifest.json"))
+    print_json(result.to_json()) if json else print_lines(*result.lines())
+    return ExitCode.PASS

@@ -1,0 +1,65 @@
+"""``ethicclip train``: a CLIP model from pair sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ethicclip.cli import options
+from ethicclip.cli.console import console_progress, print_json, print_lines
+from ethicclip.cli.recording import model_artifact, pair_set_artifact, recorded
+from ethicclip.errors import ExitCode, UsageError
+from ethicclip.settings import resolve
+
+NAME = "train"
+
+
+def command(
+    pairs: Annotated[list[Path], typer.Argument(help="One or more pair sets.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="A config of ours or an open_clip name.", show_default="tiny")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the pairs.", show_default="see docs")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pairs a step.", show_default="see docs")] = None,
+    seed: options.Seed = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Decoding processes; changes no result.")] = 0,
+    epsilon: Annotated[
+        float | None, typer.Option("--epsilon", help="Differential privacy budget.", show_default=False)
+    ] = None,
+    dry_run: options.DryRun = False,
+    config: options.Config = None,
+    set_: options.Set = None,
+    ledger: options.Ledger = options.DEFAULT_LEDGER,
+    json: options.Json = False,
+) -> int:
+    """Train an open_clip model on pair sets; checkpoints are safetensors and a resumed run continues its loss curve."""
+    if epsilon is not None:
+        raise UsageError(
+            f"--epsilon {epsilon}: differentially private training arrives with the private path",
+            next_step="Leave --epsilon out; the run then states that no differential privacy was used.",
+        )
+    from ethicclip.pairs import PairSet
+    from ethicclip.training import TrainSettings, plan, train
+
+    flags = {"model": model, "epochs": epochs, "batch_size": batch_size, "seed": seed}
+    settings = resolve(TrainSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
+    sources = [PairSet.open(path) for path in pairs]
+    if dry_run:
+        planned = plan(settings, sources)
+        print_json(planned.to_json()) if json else print_lines(*planned.lines())
+        return ExitCode.PASS
+    with recorded(ledger, NAME, settings) as run:
+        for path in pairs:
+            run.use(pair_set_artifact(path))
+        result = train(settings, sources, out, resume=resume, workers=workers, progress=console_progress())
+        run.generate(model_artifact(out))
+        run.metric("loss/last", result.final_loss)
+    if json:
+        print_json(result.to_json())
+    else:
+        print_lines(*result.lines())
+    return ExitCode.PASS
