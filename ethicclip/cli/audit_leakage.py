@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,11 @@ from ethicclip.cli.console import console_progress, print_json, print_lines
 from ethicclip.cli.recording import audit_artifacts, cohort_artifact, images_artifact, record_audit_metrics, recorded
 from ethicclip.errors import ExitCode
 from ethicclip.settings import resolve
+
+if TYPE_CHECKING:
+    from ethicclip.audits import AuditResult, AuditSettings
+    from ethicclip.cohorts import Cohort
+    from ethicclip.progress import Progress
 
 NAME = "audit-leakage"
 
@@ -26,9 +31,7 @@ def command(
         Path | None,
         typer.Option("--control", help="Other patients of the same pool; without them no PASS.", show_default=False),
     ] = None,
-    alpha: Annotated[
-        float | None, typer.Option("--alpha", help="False discovery rate.", show_default="0.05")
-    ] = None,
+    alpha: Annotated[float | None, typer.Option("--alpha", help="False discovery rate.", show_default="0.05")] = None,
     descriptor: Annotated[
         str | None, typer.Option("--descriptor", help="What describes an image.", show_default="local")
     ] = None,
@@ -46,28 +49,47 @@ def command(
 
     Exit 0 PASS, 10 LEAK, 11 INCONCLUSIVE. A screen with a stated bound, not a proof.
     """
-    from ethicclip.audits import AuditSettings, audit_leakage
+    from ethicclip.audits import AuditSettings
     from ethicclip.cohorts import read_cohort
-    from ethicclip.pairs import open_images
 
     flags = {"alpha": alpha, "descriptor": descriptor, "scores": scores, "seed": seed}
     settings = resolve(AuditSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
-    images = open_images(synthetic)
     seen = read_cohort(reference)
     unseen = None if control is None else read_cohort(control)
-    with recorded(ledger, NAME, settings) as run:
-        result = audit_leakage(settings, images, seen, unseen, out, workers=workers, progress=console_progress())
-        run.use(images_artifact(synthetic, images))
-        run.use(cohort_artifact(seen))
-        if unseen is not None:
-            run.use(cohort_artifact(unseen))
-        for artifact in audit_artifacts(out):
-            run.generate(artifact)
-        record_audit_metrics(run, result.to_json())
-        code = EXIT_CODES[result.verdict]
-        run.note_exit(int(code), result.verdict)
+    result = perform(
+        settings, synthetic, seen, unseen, out, workers=workers, ledger=ledger, progress=console_progress()
+    )
     if json:
         print_json(result.to_json())
     else:
         print_lines(*result.lines(), f"evidence: {out} (restricted: it shows patients)")
-    return code
+    return EXIT_CODES[result.verdict]
+
+
+def perform(
+    settings: AuditSettings,
+    synthetic: Path,
+    reference: Cohort,
+    control: Cohort | None,
+    out: Path,
+    *,
+    workers: int,
+    ledger: Path,
+    progress: Progress,
+) -> AuditResult:
+    """Audit and record it."""
+    from ethicclip.audits import audit_leakage
+    from ethicclip.pairs import open_images
+
+    images = open_images(synthetic)
+    with recorded(ledger, NAME, settings) as run:
+        run.use(images_artifact(synthetic, images))
+        run.use(cohort_artifact(reference))
+        if control is not None:
+            run.use(cohort_artifact(control))
+        result = audit_leakage(settings, images, reference, control, out, workers=workers, progress=progress)
+        for artifact in audit_artifacts(out):
+            run.generate(artifact)
+        record_audit_metrics(run, result.to_json())
+        run.note_exit(int(EXIT_CODES[result.verdict]), result.verdict)
+    return result

@@ -44,7 +44,7 @@ class _PlainTask:
         if self._total and 0 < self._done < self._total:
             left = f", about {elapsed / self._done * (self._total - self._done):.0f} s left"
         note = f", {self._note}" if self._note else ""
-        print(f"{self._label}: {self._done}{of} {self._unit}{rate}{left}{note}", file=self._stream, flush=True)  # noqa: T201
+        print(f"{self._label}: {self._done}{of} {self._unit}{rate}{left}{note}", file=self._stream, flush=True)
 
 
 class _PlainProgress:
@@ -58,7 +58,7 @@ class _PlainProgress:
         task.speak()
 
     def say(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)  # noqa: T201
+        print(text, file=self._stream, flush=True)
 
 
 class _RichTask:

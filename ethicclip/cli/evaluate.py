@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,12 +12,17 @@ from ethicclip.cli.console import console_progress, print_json, print_lines
 from ethicclip.cli.recording import (
     cohort_artifact,
     evaluation_artifacts,
-    model_artifact,
+    model_artifacts,
     record_evaluation_metrics,
     recorded,
 )
 from ethicclip.errors import ExitCode
 from ethicclip.settings import resolve
+
+if TYPE_CHECKING:
+    from ethicclip.cohorts import Cohort
+    from ethicclip.evaluation import EvaluateResult, EvaluateSettings
+    from ethicclip.progress import Progress
 
 NAME = "evaluate"
 
@@ -30,7 +35,8 @@ def command(
         str | None, typer.Option("--label-column", help="Column that holds the label.", show_default="label")
     ] = None,
     classes: Annotated[
-        str | None, typer.Option("--classes", help="Which labels, a,b,c; the rest is left out.", show_default="all known")
+        str | None,
+        typer.Option("--classes", help="Which labels, a,b,c; the rest is left out.", show_default="all known"),
     ] = None,
     prompts: Annotated[
         Path | None, typer.Option("--prompts", help="YAML of prompts for your own classes.", show_default=False)
@@ -42,9 +48,8 @@ def command(
     json: options.Json = False,
 ) -> int:
     """Classify real eyes by comparing each with prompts, and say how good that is, with intervals by patient."""
-    from ethicclip.clip import load
     from ethicclip.cohorts import read_cohort
-    from ethicclip.evaluation import EvaluateSettings, evaluate
+    from ethicclip.evaluation import EvaluateSettings
 
     flags = {
         "label_column": label_column,
@@ -54,16 +59,28 @@ def command(
     }
     settings = resolve(EvaluateSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
     eyes = read_cohort(cohort)
-    model = load(run_folder)
-    with recorded(ledger, NAME, settings) as run:
-        run.use(model_artifact(run_folder))
-        run.use(cohort_artifact(eyes))
-        result = evaluate(settings, model, eyes, out, progress=console_progress())
-        for artifact in evaluation_artifacts(out):
-            run.generate(artifact)
-        record_evaluation_metrics(run, result.to_json())
+    result = perform(settings, run_folder, eyes, out, ledger=ledger, progress=console_progress())
     if json:
         print_json(result.to_json())
     else:
         print_lines(*result.lines(), f"written to {out}")
     return ExitCode.PASS
+
+
+def perform(
+    settings: EvaluateSettings, run_folder: Path, eyes: Cohort, out: Path, *, ledger: Path, progress: Progress
+) -> EvaluateResult:
+    """Evaluate and record it."""
+    from ethicclip.clip import load
+    from ethicclip.evaluation import evaluate
+
+    model = load(run_folder)
+    with recorded(ledger, NAME, settings) as run:
+        for artifact in model_artifacts(run_folder):
+            run.use(artifact)
+        run.use(cohort_artifact(eyes))
+        result = evaluate(settings, model, eyes, out, progress=progress)
+        for artifact in evaluation_artifacts(out):
+            run.generate(artifact)
+        record_evaluation_metrics(run, result.to_json())
+    return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,10 @@ from ethicclip.cli.console import console_progress, print_json, print_lines
 from ethicclip.cli.recording import pair_set_artifact, recorded
 from ethicclip.errors import ExitCode
 from ethicclip.settings import resolve
+
+if TYPE_CHECKING:
+    from ethicclip.generation import GenerateResult, GenerateSettings
+    from ethicclip.progress import Progress
 
 NAME = "generate"
 
@@ -37,7 +41,7 @@ def command(
     No patient's image enters. A run that was cut off goes on when the same command is given again, and ends with the
     same bytes.
     """
-    from ethicclip.generation import GenerateSettings, generate, plan
+    from ethicclip.generation import GenerateSettings, plan
 
     flags = {"count": count, "engine": engine, "size": size, "seed": seed, "languages": options.comma_list(languages)}
     settings = resolve(GenerateSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
@@ -45,12 +49,21 @@ def command(
         planned = plan(settings, workers=workers)
         print_json(planned.to_json()) if json else print_lines(*planned.lines())
         return ExitCode.PASS
-    with recorded(ledger, NAME, settings) as run:
-        result = generate(settings, out, workers=workers, progress=console_progress())
-        run.generate(pair_set_artifact(out))
-        run.metric("pairs", result.count)
+    result = perform(settings, out, workers=workers, ledger=ledger, progress=console_progress())
     if json:
         print_json(result.to_json())
     else:
         print_lines(*result.lines())
     return ExitCode.PASS
+
+
+def perform(settings: GenerateSettings, out: Path, *, workers: int, ledger: Path, progress: Progress) -> GenerateResult:
+    """Generate and record it."""
+    from ethicclip.generation import generate
+    from ethicclip.pairs import PairSet
+
+    with recorded(ledger, NAME, settings) as run:
+        result = generate(settings, out, workers=workers, progress=progress)
+        run.generate(pair_set_artifact(PairSet.open(out)))
+        run.metric("pairs", result.count)
+    return result

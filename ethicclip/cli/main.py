@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of stdout went away (as with `| head`); nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.PASS
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last resort of the process; it tells all it knows
         traceback.print_exc()
         sys.stderr.write("this is a bug in EthicCLIP, not in your input; please report it with the lines above\n")
         if as_json:

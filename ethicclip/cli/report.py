@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from ethicclip.cli.console import print_json, print_lines
 from ethicclip.cli.recording import file_artifact, recorded
 from ethicclip.errors import ExitCode
 from ethicclip.settings import resolve
+
+if TYPE_CHECKING:
+    from ethicclip.reports import ReportResult, ReportSettings
 
 NAME = "report"
 
@@ -29,12 +32,20 @@ def command(
     json: options.Json = False,
 ) -> int:
     """Write the evidence of a ledger as one HTML page and JSON, signed, to be verified offline."""
-    from ethicclip.reports import ReportSettings, write_report
+    from ethicclip.reports import ReportSettings
 
     flags = {"audience": audience, "title": title}
     settings = resolve(ReportSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
+    result = perform(settings, out, ledger=ledger)
+    print_json(result.to_json()) if json else print_lines(*result.lines())
+    return ExitCode.PASS
+
+
+def perform(settings: ReportSettings, out: Path, *, ledger: Path) -> ReportResult:
+    """Write the report, then record that it was written."""
+    from ethicclip.reports import write_report
+
     result = write_report(settings, ledger, out)
     with recorded(ledger, NAME, settings) as run:
         run.generate(file_artifact("report", out / "manifest.json"))
-    print_json(result.to_json()) if json else print_lines(*result.lines())
-    return ExitCode.PASS
+    return result

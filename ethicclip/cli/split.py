@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,10 @@ from ethicclip.cli.console import console_progress, print_json, print_lines
 from ethicclip.cli.recording import cohort_artifact, recorded
 from ethicclip.errors import ExitCode, UsageError
 from ethicclip.settings import resolve
+
+if TYPE_CHECKING:
+    from ethicclip.cohorts import Cohort, SplitResult, SplitSettings
+    from ethicclip.progress import Progress
 
 NAME = "split"
 
@@ -33,7 +37,7 @@ def command(
 
     Copies no image: each part is a table of absolute paths.
     """
-    from ethicclip.cohorts import SplitSettings, read_cohort, split_cohort
+    from ethicclip.cohorts import SplitSettings, read_cohort
 
     settings = resolve(
         SplitSettings,
@@ -43,22 +47,33 @@ def command(
         flags={"parts": parse_parts(parts), "seed": seed},
     )
     whole = read_cohort(cohort)
-    with recorded(ledger, NAME, settings) as run:
-        result = split_cohort(settings, whole, out, progress=console_progress())
-        run.use(cohort_artifact(whole))
-        for name in result.counts:
-            run.generate(cohort_artifact(read_cohort(out / name, alias=f"{whole.alias}/{name}")))
-            run.metric(f"images/{name}", result.counts[name]["images"])
-            run.metric(f"patients/{name}", result.counts[name]["patients"])
+    result = perform(settings, whole, out, ledger=ledger, progress=console_progress())
     if json:
         print_json(result.to_json())
     else:
         print_lines(
-            *(f"{name}: {count['images']} images of {count['patients']} patients" for name, count in result.counts.items()),
+            *(
+                f"{name}: {count['images']} images of {count['patients']} patients"
+                for name, count in result.counts.items()
+            ),
             *whole.notes,
             f"written to {out}",
         )
     return ExitCode.PASS
+
+
+def perform(settings: SplitSettings, whole: Cohort, out: Path, *, ledger: Path, progress: Progress) -> SplitResult:
+    """Split and record it."""
+    from ethicclip.cohorts import read_cohort, split_cohort
+
+    with recorded(ledger, NAME, settings) as run:
+        run.use(cohort_artifact(whole))
+        result = split_cohort(settings, whole, out, progress=progress)
+        for name, count in result.counts.items():
+            run.generate(cohort_artifact(read_cohort(out / name, alias=f"{whole.alias}/{name}")))
+            run.metric(f"images/{name}", count["images"])
+            run.metric(f"patients/{name}", count["patients"])
+    return result
 
 
 def parse_parts(text: str | None) -> dict[str, float] | None:

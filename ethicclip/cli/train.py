@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ethicclip.cli import options
 from ethicclip.cli.console import console_progress, print_json, print_lines
-from ethicclip.cli.recording import model_artifact, pair_set_artifact, recorded
+from ethicclip.cli.recording import model_artifacts, pair_set_artifact, recorded
 from ethicclip.errors import ExitCode, UsageError
 from ethicclip.settings import resolve
+
+if TYPE_CHECKING:
+    from ethicclip.pairs import PairSet
+    from ethicclip.progress import Progress
+    from ethicclip.training import TrainResult, TrainSettings
 
 NAME = "train"
 
@@ -22,8 +28,12 @@ def command(
     model: Annotated[
         str | None, typer.Option("--model", help="A config of ours or an open_clip name.", show_default="tiny")
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the pairs.", show_default="see docs")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pairs a step.", show_default="see docs")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Passes over the pairs.", show_default="see docs")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Pairs a step.", show_default="see docs")
+    ] = None,
     seed: options.Seed = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Decoding processes; changes no result.")] = 0,
@@ -43,7 +53,7 @@ def command(
             next_step="Leave --epsilon out; the run then states that no differential privacy was used.",
         )
     from ethicclip.pairs import PairSet
-    from ethicclip.training import TrainSettings, plan, train
+    from ethicclip.training import TrainSettings, plan
 
     flags = {"model": model, "epochs": epochs, "batch_size": batch_size, "seed": seed}
     settings = resolve(TrainSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
@@ -52,14 +62,32 @@ def command(
         planned = plan(settings, sources)
         print_json(planned.to_json()) if json else print_lines(*planned.lines())
         return ExitCode.PASS
-    with recorded(ledger, NAME, settings) as run:
-        for path in pairs:
-            run.use(pair_set_artifact(path))
-        result = train(settings, sources, out, resume=resume, workers=workers, progress=console_progress())
-        run.generate(model_artifact(out))
-        run.metric("loss/last", result.final_loss)
+    result = perform(settings, sources, out, resume=resume, workers=workers, ledger=ledger, progress=console_progress())
     if json:
         print_json(result.to_json())
     else:
         print_lines(*result.lines())
     return ExitCode.PASS
+
+
+def perform(
+    settings: TrainSettings,
+    sources: Sequence[PairSet],
+    out: Path,
+    *,
+    resume: bool,
+    workers: int,
+    ledger: Path,
+    progress: Progress,
+) -> TrainResult:
+    """Train and record it."""
+    from ethicclip.training import train
+
+    with recorded(ledger, NAME, settings) as run:
+        for source in sources:
+            run.use(pair_set_artifact(source))
+        result = train(settings, sources, out, resume=resume, workers=workers, progress=progress)
+        for artifact in model_artifacts(out):
+            run.generate(artifact)
+        run.metric("loss/last", result.final_loss)
+    return result

@@ -22,7 +22,7 @@ def command(
     ledger: options.Ledger = options.DEFAULT_LEDGER,
     json: options.Json = False,
 ) -> int:
-    """Check chain, signatures and artifact hashes; name what broke. Works offline, without torch. Exit 12 on failure."""
+    """Check chain, signatures and artifact hashes; name what broke; exit 12 on failure. Offline, without torch."""
     from ethicclip.provenance import verify
 
     outcome = verify(target, head=head)
