@@ -1,0 +1,27 @@
+"""Leakage audits: is a synthetic image a copy of a reference patient's, how many are, and how sure are we."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ethicclip.audits.decision import Verdict as Verdict
+    from ethicclip.audits.deduplication import same_eye_pairs as same_eye_pairs
+    from ethicclip.audits.leakage import audit_leakage as audit_leakage
+    from ethicclip.audits.results import AuditResult as AuditResult
+    from ethicclip.audits.settings import AuditSettings as AuditSettings
+
+_HOMES = {
+    "AuditResult": "ethicclip.audits.results",
+    "AuditSettings": "ethicclip.audits.settings",
+    "Verdict": "ethicclip.audits.decision",
+    "audit_leakage": "ethicclip.audits.leakage",
+    "same_eye_pairs": "ethicclip.audits.deduplication",
+}
+
+__all__ = ["AuditResult", "AuditSettings", "Verdict", "audit_leakage", "same_eye_pairs"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,100 @@
+"""The working frame: every picture at one scale of its field of view, as a cleaned grey plane with a mask.
+
+Real eyes come at 384 to 4,000 pixels and synthetic ones at 224 or 512; what can be compared is the field of view.
+A picture with a dark surround is scaled so that the circle of its field has one radius; a crop without one is
+scaled by its longer side, and the features' own scale invariance takes up the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ethicclip.imaging import Pixels, field_of_view
+
+Plane = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+_MAX_ENLARGEMENT = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One picture in the working frame.
+
+    Attributes:
+        pixels: RGB uint8, shape (height, width, 3), in the working scale.
+        mask: Inside of the field with its rim taken off (bool, shape (height, width)): notches, reflections and
+            the rim itself belong to the camera.
+        centre: (x, y) of the field, working pixels.
+        radius: Radius of the field, working pixels.
+        scale: Working pixels per pixel of the picture that came in.
+        origin: (x, y) of the working frame's corner in the picture that came in, its pixels.
+        found: False where the picture has no dark surround.
+    """
+
+    pixels: Pixels
+    mask: Mask
+    centre: tuple[float, float]
+    radius: float
+    scale: float
+    origin: tuple[int, int]
+    found: bool
+
+
+def working_frame(image: Pixels, *, side: int) -> Frame:
+    """Bring an RGB uint8 picture into the working frame of `side` pixels across the field."""
+    height, width = image.shape[:2]
+    field = field_of_view(image)
+    target = side / 2.0
+    scale = target * 0.98 / max(field.radius, 4.0) if field.found else side / max(height, width)
+    scale = min(scale, _MAX_ENLARGEMENT)
+    if field.found:
+        # Only the field is kept: a small eye on a large black canvas costs no more than a full one.
+        reach = field.radius + 2.0 / scale
+        left, top = max(0, int(field.centre_x - reach)), max(0, int(field.centre_y - reach))
+        right, bottom = min(width, int(field.centre_x + reach) + 2), min(height, int(field.centre_y + reach) + 2)
+    else:
+        left, top, right, bottom = 0, 0, width, height
+    piece, inside = image[top:bottom, left:right], field.mask[top:bottom, left:right]
+    size = (max(16, round((right - left) * scale)), max(16, round((bottom - top) * scale)))
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    pixels = piece if size == (piece.shape[1], piece.shape[0]) else cv2.resize(piece, size, interpolation=smooth)
+    mask = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    rim = max(3, round(0.04 * target))
+    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0 if field.found else 1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
+    eroded = cv2.erode(padded, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0 if field.found else 1)[1:-1, 1:-1]
+    return Frame(
+        pixels=np.ascontiguousarray(pixels, dtype=np.uint8),
+        mask=eroded.astype(np.bool_),
+        centre=((field.centre_x - left) * scale, (field.centre_y - top) * scale),
+        radius=min(field.radius * scale, side / 1.3),
+        scale=scale,
+        origin=(left, top),
+        found=field.found,
+    )
+
+
+def vessel_plane(frame: Frame, *, blur: float, clip_limit: float) -> Plane:
+    """The plane that keypoints are found on: green channel, blurred against noise, evened out, contrast limited.
+
+    Vessels absorb green light, so that channel shows them best. Outside the field the mean of the field's edge
+    fills in, so that the rim is no step.
+    """
+    green = frame.pixels[..., 1].astype(np.float32)
+    weight = frame.mask.astype(np.float32)
+    sigma = 0.12 * frame.radius
+    small = cv2.resize(np.dstack([green * weight, weight]), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    spread = cv2.GaussianBlur(small, (0, 0), max(1.0, sigma / 4))
+    mean = spread[..., 0] / np.maximum(spread[..., 1], 1e-3)
+    mean = cv2.resize(mean, (green.shape[1], green.shape[0]), interpolation=cv2.INTER_LINEAR)
+    difference = cv2.GaussianBlur((green - mean) * weight, (0, 0), blur)
+    inside = difference[frame.mask]
+    spread_inside = float(inside.std()) if inside.size else 0.0
+    # Below a grey level of spread there is nothing but quantisation; amplifying it would invent vessels.
+    even = np.clip(128 + difference * (28.0 / max(spread_inside, 1.0)), 0, 255).astype(np.uint8)
+    return cv2.createCLAHE(clip_limit, (8, 8)).apply(even).astype(np.uint8)

@@ -1,0 +1,343 @@
+"""``audit_leakage``: which synthetic images are copies of reference patients, how many, and how sure are we.
+
+The order of the work is the argument: pictures are described, artefacts masked, eyes under two names linked, and the
+synthetic set compared with reference and control *together*; only then are the sides revealed, the rule applied, and its power
+measured with planted copies that went the same way. It is a screen, not a proof that nobody can be recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ethicclip.audits.artefacts import artefact_keypoints
+from ethicclip.audits.comparison import Comparer, Effort, Pair
+from ethicclip.audits.decision import (
+    Calibration,
+    Findings,
+    Pool,
+    Scored,
+    calibrate,
+    conclude,
+    find,
+    reveal,
+)
+from ethicclip.audits.deduplication import merged_units, numbered, same_eye_links, self_comparison
+from ethicclip.audits.describing import CohortPictures, Described, Pictures, describe, joined
+from ethicclip.audits.description.local import Recipe
+from ethicclip.audits.ladder import KINDS, plant
+from ethicclip.audits.power import Background, Copies, KindPower, measure
+from ethicclip.audits.results import AuditResult, Evidence, write_audit
+from ethicclip.audits.retrieval import VoteSettings
+from ethicclip.audits.settings import AuditSettings
+from ethicclip.audits.verification import Tolerances
+from ethicclip.cohorts import Cohort
+from ethicclip.errors import BadInputError, UsageError
+from ethicclip.files import require_empty_or_absent
+from ethicclip.imaging import Pixels
+from ethicclip.pairs import ImageSource
+from ethicclip.progress import SILENT, Progress
+
+Indices = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+def audit_leakage(
+    settings: AuditSettings,
+    synthetic: ImageSource,
+    reference: Cohort,
+    control: Cohort | None,
+    out: Path,
+    *,
+    workers: int = 2,
+    progress: Progress = SILENT,
+) -> AuditResult:
+    """Audit a synthetic set for copies of reference patients.
+
+    Args:
+        settings: What decides the verdict.
+        synthetic: The set under audit.
+        reference: Patients that the generator saw.
+        control: Other patients of the same pool, which it never saw; without it there is no PASS.
+        out: The audit's folder, absent or empty; it shows patients and is made readable to its owner only.
+        workers: Threads; they change no result.
+        progress: Where progress goes.
+
+    Returns:
+        The verdict with its evidence (also written to ``out/verdict.json``).
+
+    Raises:
+        BadInputError: Reference and control share a patient, pictures cannot be read, a set is empty, or `out` holds
+            something else.
+        UsageError: A required kind of planted copy does not exist.
+    """
+    require_empty_or_absent(out)
+    _check_inputs(settings, synthetic, reference, control)
+    real = _RealSide(settings, reference, control, workers=workers, progress=progress)
+    described = describe(synthetic, real.recipe, what="the synthetic set", workers=workers, progress=progress)
+    effort = Effort(candidates=settings.candidates)
+    results = real.compare(described, effort, "the synthetic set")
+    calibration = calibrate(real.impostor_scores(effort), settings)
+    scored = reveal(results, real.pool)
+    findings = find(scored, real.pool, calibration, settings)
+    power = _measure_power(settings, real, effort, scored, findings, calibration, workers=workers, progress=progress)
+    conclusion = conclude(
+        findings,
+        real.pool,
+        power,
+        settings,
+        synthetic=len(synthetic),
+        undescribed=int(described.empty.sum()),
+    )
+    evidence = Evidence(
+        settings=settings,
+        synthetic=synthetic,
+        reference=reference,
+        control=control,
+        control_dropped=real.dropped_images,
+        control_patients_dropped=real.dropped_patients,
+        links=len(real.links),
+        artefacts=real.artefact_share,
+        pool=real.pool,
+        pictures=real.pictures,
+        results=results,
+        described=described,
+        scored=scored,
+        calibration=calibration,
+        findings=findings,
+        power=power,
+        conclusion=conclusion,
+        ratio_below_one=real.ratios(described),
+    )
+    return write_audit(evidence, out, progress=progress)
+
+
+class _RealSide:
+    """Reference and control together: described, cleaned, linked, indexed. The sides rest in `pool`."""
+
+    def __init__(
+        self,
+        settings: AuditSettings,
+        reference: Cohort,
+        control: Cohort | None,
+        *,
+        workers: int,
+        progress: Progress,
+    ) -> None:
+        self.settings, self._workers, self._progress = settings, workers, progress
+        self.recipe = Recipe(side=settings.side, keypoints=settings.keypoints)
+        cohorts = [reference] if control is None else [reference, control]
+        self.pictures = _Several([CohortPictures(cohort) for cohort in cohorts])
+        names = ["the reference", "the control"]
+        described = joined(
+            [
+                describe(CohortPictures(cohort), self.recipe, what=name, workers=workers, progress=progress)
+                for cohort, name in zip(cohorts, names, strict=False)
+            ]
+        )
+        patients = numbered([name for side, cohort in enumerate(cohorts) for name in _names(cohort, side)])
+        in_reference = np.arange(len(described)) < len(reference)
+        described, self.artefact_share = _without_artefacts(described, patients)
+        self.comparer = Comparer(
+            described,
+            patients,
+            use_local=settings.descriptor == "local",
+            votes=VoteSettings(queries=settings.voting_keypoints, seed=settings.seed),
+            tolerances=Tolerances(),
+        )
+        self.links = same_eye_links(self_comparison(self.comparer, workers=workers, progress=progress))
+        unit = merged_units(patients, self.links)
+        self.patients = patients
+        self._linked_unit = unit
+        seen = np.zeros(int(unit.max(initial=-1)) + 1, dtype=np.bool_)
+        seen[unit[in_reference]] = True
+        # A control patient whose eye is also in the reference was seen by the generator: all of its pictures go.
+        dropped = ~in_reference & seen[unit]
+        self.dropped_images = int(dropped.sum())
+        self.dropped_patients = len(np.unique(patients[dropped]))
+        self.allowed: Flags = ~dropped & ~described.empty
+        used, renumbered = np.unique(unit[~dropped], return_inverse=True)
+        final = np.full(len(unit), -1, dtype=np.int64)
+        final[~dropped] = renumbered
+        self.pool = Pool(unit=final, in_reference=seen[used], has_control=control is not None)
+
+    def compare(
+        self, queries: Described, effort: Effort, what: str, *, exclude: Indices | None = None
+    ) -> list[list[Pair]]:
+        """Compare queries with every picture that takes part."""
+        return self.comparer.compare(
+            queries,
+            effort,
+            exclude=exclude,
+            allowed=self.allowed,
+            workers=self._workers,
+            progress=self._progress,
+            what=what,
+        )
+
+    def impostor_scores(self, effort: Effort) -> npt.NDArray[np.float64]:
+        """Best scores of real pictures with other patients, found exactly as those of synthetic images are."""
+        rng = np.random.default_rng([self.settings.seed, 11])
+        open_rows = np.flatnonzero(self.allowed)
+        count = min(self.settings.impostor_pictures, len(open_rows))
+        if count == 0 or len(self.pool.in_reference) < 2:
+            return np.zeros(0)
+        rows = np.sort(rng.choice(open_rows, size=count, replace=False))
+        results = self.compare(
+            self.comparer.real.rows(rows), effort, "pairs of other patients", exclude=self.patients[rows]
+        )
+        best = []
+        for row, pairs in zip(rows, results, strict=True):
+            others = [pair.score for pair in pairs if self._linked_unit[pair.picture] != self._linked_unit[row]]
+            best.append(max(others, default=0.0))
+        return np.array(best)
+
+    def ratios(self, described: Described) -> int:
+        """How many synthetic images have a Carlini ratio under 1 (for a reader)."""
+        return self.comparer.ratios_below_one(described, self.allowed)
+
+
+@dataclass(frozen=True)
+class _Several:
+    """Pictures of several sets in a row."""
+
+    parts: Sequence[CohortPictures]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def image(self, i: int, /, max_side: int | None = None) -> Pixels:
+        for part in self.parts:
+            if i < len(part):
+                return part.image(i, max_side=max_side)
+            i -= len(part)
+        raise IndexError(i)
+
+
+def _names(cohort: Cohort, side: int) -> list[str]:
+    # Without patient ids the names are row numbers, which mean something else on each side.
+    prefix = f"{side}:" if cohort.patient_ids is None else "id:"
+    return [prefix + name for name in cohort.patients()]
+
+
+def _without_artefacts(described: Described, patients: Indices) -> tuple[Described, float]:
+    artefacts = artefact_keypoints(described.features, patients)
+    total = sum(len(one) for one in described.features)
+    kept = tuple(one.kept(~bad) for one, bad in zip(described.features, artefacts, strict=True))
+    return replace(described, features=kept), sum(int(bad.sum()) for bad in artefacts) / max(1, total)
+
+
+def _check_inputs(settings: AuditSettings, synthetic: ImageSource, reference: Cohort, control: Cohort | None) -> None:
+    unknown = [kind for kind in settings.required_kinds if kind not in KINDS]
+    if unknown:
+        raise UsageError(
+            f"required_kinds names {', '.join(unknown)}, which are no kinds of planted copies",
+            next_step=f"Choose among: {', '.join(sorted(KINDS))}.",
+        )
+    if len(synthetic) == 0:
+        raise BadInputError("the synthetic set is empty", next_step="Give a set with at least one image.")
+    if control is None:
+        return
+    if reference.patient_ids is not None and control.patient_ids is not None:
+        shared = set(reference.patient_ids) & set(control.patient_ids)
+        if shared:
+            raise BadInputError(
+                f"reference and control share {len(shared)} patients "
+                f"(of {len(set(reference.patient_ids))} and {len(set(control.patient_ids))})",
+                next_step="Divide one pool by patient with `ethicclip split`.",
+            )
+    files = set(reference.files) & set(control.files)
+    if files:
+        raise BadInputError(
+            f"reference and control share {len(files)} files (of {len(reference)} and {len(control)})",
+            next_step="Divide one pool by patient with `ethicclip split`.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planted:
+    """Reference pictures of distinct patients, one a planted copy."""
+
+    pictures: Pictures
+    rows: Indices
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def image(self, i: int, /, max_side: int | None = None) -> Pixels:
+        return self.pictures.image(int(self.rows[i]), max_side=max_side)
+
+
+def _measure_power(
+    settings: AuditSettings,
+    real: _RealSide,
+    effort: Effort,
+    scored: Scored,
+    findings: Findings,
+    calibration: Calibration,
+    *,
+    workers: int,
+    progress: Progress,
+) -> tuple[KindPower, ...]:
+    pool = real.pool
+    open_rows = np.flatnonzero(real.allowed)
+    sources = open_rows[pool.in_reference[pool.unit[open_rows]]]
+    if not settings.required_kinds or settings.power_copies == 0 or not len(sources):
+        return ()
+    background = _background(settings, pool, scored, findings, calibration.screen)
+    chosen: list[tuple[str, Indices, Indices]] = []
+    for number, kind in enumerate(settings.required_kinds):
+        rng = np.random.default_rng([settings.seed, 23, number])
+        shuffled = rng.permutation(sources)
+        _, first = np.unique(pool.unit[shuffled], return_index=True)
+        rows = shuffled[np.sort(first)][: settings.power_copies]
+        chosen.append((kind, rows, rng.choice(open_rows, size=len(rows))))
+    rows = np.concatenate([part for _, part, _ in chosen])
+    others = np.concatenate([part for _, _, part in chosen])
+    kinds = [kind for kind, part, _ in chosen for _ in part]
+
+    def change(i: int, image: Pixels) -> Pixels:
+        rng = np.random.default_rng([settings.seed, 29, i])
+        return plant(kinds[i], image, rng, other=real.pictures.image(int(others[i]), max_side=4 * settings.side))
+
+    described = describe(
+        _Planted(pictures=real.pictures, rows=rows),
+        real.recipe,
+        what="planted copies",
+        workers=workers,
+        progress=progress,
+        change=change,
+    )
+    outcome = reveal(real.compare(described, effort, "planted copies"), pool)
+    confirmed = outcome.confirmable & (outcome.reference_score > findings.confirmation_threshold)
+    power = []
+    for number, kind in enumerate(settings.required_kinds):
+        mine = np.array([one == kind for one in kinds])
+        here = outcome.unit[mine]
+        copies = Copies(
+            scores=outcome.score[mine],
+            in_reference=np.where(here >= 0, pool.in_reference[np.maximum(here, 0)], False),
+            confirmed=confirmed[mine],
+            found=confirmed[mine] & (here == pool.unit[rows[mine]]),
+        )
+        rng = np.random.default_rng([settings.seed, 31, number])
+        power.append(measure(kind, copies, background, repetitions=settings.power_repetitions, rng=rng))
+    return tuple(power)
+
+
+def _background(settings: AuditSettings, pool: Pool, scored: Scored, findings: Findings, floor: float) -> Background:
+    clean = findings.rows[~(findings.confirmed | findings.by_competition)[findings.rows]]
+    return Background(
+        scores=scored.score[clean],
+        in_reference=pool.in_reference[scored.unit[clean]],
+        reference_patients=pool.reference_patients,
+        control_patients=pool.control_patients,
+        alpha=settings.alpha,
+        floor=floor,
+        images=len(scored.score),
+        competes=pool.has_control and pool.control_patients > 0 and not findings.fits_in_general,
+    )

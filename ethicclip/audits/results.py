@@ -1,0 +1,239 @@
+"""Turns the finished audit into files: the verdict, the flagged pairs, the scores, the pictures for a reader.
+
+Everything but ``verdict.json`` shows or names patients. The folder is made readable to its owner only, and a note in it
+says why. The verdict holds counts and rates, no file name of a real picture and no patient id.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ethicclip.audits import figures
+from ethicclip.audits.comparison import Pair
+from ethicclip.audits.decision import Calibration, Conclusion, Findings, Pool, Scored, Verdict
+from ethicclip.audits.describing import Described, Pictures
+from ethicclip.audits.naming import name_transformation
+from ethicclip.audits.power import KindPower
+from ethicclip.audits.settings import AuditSettings
+from ethicclip.audits.verdict import SCHEMA, verdict_document
+from ethicclip.cohorts import Cohort
+from ethicclip.files import storage_errors, write_json, write_text
+from ethicclip.pairs import ImageSource
+from ethicclip.progress import Progress
+
+_RESTRICTED = """RESTRICTED
+
+This folder shows and names real patients: a flagged synthetic image is a picture of a patient's retina, and the files
+beside this one name the reference pictures that it matches. Keep it where the reference itself may be kept, and delete
+it when the decision is taken.
+
+verdict.json alone holds counts and rates only, no name of a real picture and no patient id.
+"""
+
+_RULE_PIXELS, _RULE_GEOMETRY, _RULE_COMPETITION = "pixels", "geometry", "target-decoy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that an audit found, before it is written down."""
+
+    settings: AuditSettings
+    synthetic: ImageSource
+    reference: Cohort
+    control: Cohort | None
+    control_dropped: int
+    control_patients_dropped: int
+    links: int
+    artefacts: float
+    pool: Pool
+    pictures: Pictures
+    results: Sequence[Sequence[Pair]]
+    described: Described
+    scored: Scored
+    calibration: Calibration
+    findings: Findings
+    power: tuple[KindPower, ...]
+    conclusion: Conclusion
+    ratio_below_one: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flagged:
+    """One flagged synthetic image with its reference picture."""
+
+    image: int
+    pair: Pair
+    rule: str
+    verified: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditResult:
+    """The verdict of an audit and where its evidence lies.
+
+    Attributes:
+        verdict: PASS, LEAK or INCONCLUSIVE.
+        reason: One sentence.
+        out: The restricted folder.
+        document: What ``verdict.json`` holds.
+        files: The files written, in the order of writing.
+    """
+
+    verdict: Verdict
+    reason: str
+    out: Path
+    document: dict[str, Any]
+    files: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``--json`` prints: the verdict document and the folder."""
+        return {**self.document, "out": str(self.out)}
+
+    def lines(self) -> list[str]:
+        """A few lines for a person."""
+        counts, bound = self.document["counts"], self.document["bound"]
+        lines = [
+            f"{self.verdict}: {self.reason}",
+            f"{counts['synthetic']} synthetic images against {counts['reference_images']} reference images "
+            f"({counts['reference_patients']} patients) and {counts['control_images']} control images "
+            f"({counts['control_patients']} patients)",
+            f"flagged: {counts['flagged_images']} images near {counts['flagged_patients']} reference patients",
+        ]
+        if bound is not None:
+            lines.append(str(bound["statement"]))
+        return lines
+
+
+def write_audit(evidence: Evidence, out: Path, *, progress: Progress) -> AuditResult:
+    """Write the audit's folder; the verdict is written last, so a folder without one is unfinished."""
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        out.chmod(0o700)
+    flagged = flagged_images(evidence)
+    written: list[Path] = []
+    with progress.task("writing evidence", total=None, unit="files") as task:
+
+        def done(path: Path) -> None:
+            written.append(path)
+            task.advance()
+
+        write_text(out / "RESTRICTED.txt", _RESTRICTED)
+        done(out / "RESTRICTED.txt")
+        write_text(out / "flagged.csv", _flagged_table(evidence, flagged))
+        done(out / "flagged.csv")
+        if evidence.settings.scores:
+            write_text(out / "scores.csv", _scores_table(evidence))
+            done(out / "scores.csv")
+        pairs = _sheet_pairs(evidence, flagged)
+        if pairs:
+            figures.contact_sheet(
+                out / "contact_sheet.png", pairs, evidence.synthetic, evidence.pictures, evidence.settings
+            )
+            done(out / "contact_sheet.png")
+        figures.score_densities(
+            out / "scores.svg",
+            reference=evidence.scored.reference_score,
+            control=evidence.scored.control_score if evidence.pool.has_control else None,
+            impostors=evidence.calibration.impostors,
+            threshold=evidence.findings.confirmation_threshold,
+        )
+        done(out / "scores.svg")
+        if evidence.power:
+            figures.power_curves(out / "power.svg", evidence.power)
+            done(out / "power.svg")
+        document = verdict_document(evidence, flagged)
+        write_json(out / "verdict.json", document)
+        done(out / "verdict.json")
+    return AuditResult(
+        verdict=evidence.conclusion.verdict,
+        reason=evidence.conclusion.reason,
+        out=out,
+        document=document,
+        files=tuple(written),
+    )
+
+
+def best_reference_pair(evidence: Evidence, image: int) -> Pair | None:
+    """The best verified pair of a synthetic image with a *reference* picture."""
+    for pair in evidence.results[image]:
+        if evidence.pool.in_reference[evidence.pool.unit[pair.picture]]:
+            return pair
+    return None
+
+
+def flagged_images(evidence: Evidence) -> list[Flagged]:
+    """Flagged synthetic images, highest score first."""
+    findings = evidence.findings
+    flagged = []
+    for image in np.flatnonzero(findings.flagged):
+        pair = best_reference_pair(evidence, int(image))
+        if pair is None:
+            continue
+        rules = []
+        if findings.confirmed[image]:
+            by_geometry = pair.verification.inliers >= 8 and pair.verification.score > 0.5 * pair.score
+            rules.append(_RULE_GEOMETRY if by_geometry else _RULE_PIXELS)
+        if findings.by_competition[image] and not findings.fits_in_general:
+            rules.append(_RULE_COMPETITION)
+        flagged.append(
+            Flagged(image=int(image), pair=pair, rule="+".join(rules), verified=bool(findings.confirmed[image]))
+        )
+    return sorted(flagged, key=lambda one: (-one.pair.score, one.image))
+
+
+def _flagged_table(evidence: Evidence, flagged: Sequence[Flagged]) -> str:
+    files = _real_files(evidence)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["file", "reference_file", "score", "rule", "inliers", "transformation", "verified"])
+    for one in flagged:
+        writer.writerow(
+            [
+                evidence.synthetic.name(one.image),
+                str(files[one.pair.picture]),
+                f"{one.pair.score:.6f}",
+                one.rule,
+                one.pair.verification.inliers,
+                name_transformation(one.pair),
+                "yes" if one.verified else "no",
+            ]
+        )
+    return stream.getvalue()
+
+
+def _scores_table(evidence: Evidence) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["file", "score"])
+    for image, score in enumerate(evidence.scored.reference_score):
+        writer.writerow([evidence.synthetic.name(image), f"{score:.9f}"])
+    return stream.getvalue()
+
+
+def _sheet_pairs(evidence: Evidence, flagged: Sequence[Flagged]) -> list[figures.SheetPair]:
+    """Flagged pairs first; where there are fewer than the sheet holds, the nearest others, so that a reader sees them."""
+    pairs = [
+        figures.SheetPair(image=one.image, pair=one.pair, rule=one.rule, confirmed=one.verified) for one in flagged
+    ]
+    shown = {one.image for one in pairs}
+    for image in np.lexsort((np.arange(len(evidence.scored.score)), -evidence.scored.reference_score)):
+        if len(pairs) >= evidence.settings.sheet_pairs:
+            break
+        pair = best_reference_pair(evidence, int(image))
+        if int(image) not in shown and pair is not None:
+            pairs.append(figures.SheetPair(image=int(image), pair=pair, rule="not flagged", confirmed=False))
+    return pairs[: evidence.settings.sheet_pairs]
+
+
+def _real_files(evidence: Evidence) -> tuple[Path, ...]:
+    return evidence.reference.files + (() if evidence.control is None else evidence.control.files)
+
+
+__all__ = ["SCHEMA", "AuditResult", "Evidence", "Flagged", "write_audit"]

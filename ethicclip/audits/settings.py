@@ -1,0 +1,77 @@
+"""Settings of the leakage audit. Light to import: no FAISS, OpenCV or torch."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from ethicclip.settings import Settings
+
+REQUIRED_KINDS: tuple[str, ...] = (
+    "jpeg30",
+    "flip",
+    "rotation15",
+    "crop70",
+    "blur",
+    "noise",
+    "colour",
+    "resize128",
+    "combination",
+)
+"""Kinds of planted copies for which a PASS needs measured power, unless the settings say otherwise."""
+
+
+class AuditSettings(Settings):
+    """What decides the audit's verdict; what changes only its speed is an argument instead.
+
+    Attributes:
+        alpha: Bound on the false discovery rate of target-decoy.
+        descriptor: The describing family; ``local`` is keypoints with a pixel check beside them.
+        max_leak_rate: A PASS needs power against this share of copies, for every required kind.
+        exchangeable: Whether the user states that control and reference are a random patient-level split of
+            one pool; None when not stated, which the verdict repeats as a caveat.
+        seed: Source of every random draw.
+        scores: Also write ``scores.csv`` with a score for each synthetic image.
+        expected_false_confirmations: Expected number of false geometric confirmations in the whole audit.
+        required_kinds: Kinds of planted copies whose power gates a PASS.
+        power_copies: Copies planted for each kind.
+        power_repetitions: Resampled runs of the decision rule for each number of copies.
+        screen_quantile: Target-decoy looks at images whose score passes this quantile of impostor scores.
+        far_half_level: Confidence of the permutation interval of the far half.
+        least_control_patients: A PASS needs at least this many control patients.
+        most_undescribed: A PASS needs at most this share of synthetic images without describable content.
+        side: Pixels across the field of view in the working frame.
+        keypoints: Most keypoints a picture.
+        voting_keypoints: Keypoints of a query that vote.
+        candidates: Candidate pictures verified for each synthetic image.
+        impostor_pictures: Real pictures used as impostor queries for the tail model.
+        sheet_pairs: Pairs on the contact sheet.
+    """
+
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    descriptor: Literal["local", "pixel"] = "local"
+    max_leak_rate: float = Field(default=0.02, gt=0, lt=1)
+    exchangeable: bool | None = None
+    seed: int = Field(default=0, ge=0)
+    scores: bool = False
+    expected_false_confirmations: float = Field(default=0.05, gt=0, lt=1)
+    required_kinds: tuple[str, ...] = REQUIRED_KINDS
+    power_copies: int = Field(default=24, ge=0, le=10_000)
+    power_repetitions: int = Field(default=200, ge=59, le=100_000)
+    screen_quantile: float = Field(default=0.99, ge=0, lt=1)
+    far_half_level: float = Field(default=0.99, gt=0.5, lt=1)
+    least_control_patients: int = Field(default=30, ge=1)
+    most_undescribed: float = Field(default=0.05, ge=0, le=1)
+    side: int = Field(default=384, ge=128, le=2048)
+    keypoints: int = Field(default=600, ge=50, le=5000)
+    voting_keypoints: int = Field(default=250, ge=20, le=5000)
+    candidates: int = Field(default=8, ge=2, le=1000)
+    impostor_pictures: int = Field(default=400, ge=0)
+    sheet_pairs: int = Field(default=12, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _kinds_are_distinct(self) -> Self:
+        if len(set(self.required_kinds)) != len(self.required_kinds):
+            raise ValueError(f"required_kinds names a kind twice: {', '.join(self.required_kinds)}")
+        return self

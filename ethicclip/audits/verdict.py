@@ -1,0 +1,160 @@
+"""The verdict document: what a policy, a report or a reviewer reads. Counts and rates; nobody's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ethicclip.audits.decision import Verdict
+from ethicclip.audits.statistics import TailModel, wilson
+
+if TYPE_CHECKING:
+    from ethicclip.audits.results import Evidence, Flagged
+
+SCHEMA = "ethicclip/verdict/1"
+
+_NOT_RUN = {
+    "learned copy descriptor": "not part of this version",
+    "near-duplicate captions and identifiers": "not part of this version",
+    "metadata and burned-in text": "not part of this version",
+    "membership inference on the generator": "needs the generator, not its images",
+    "linkability of image and caption": "not part of this version",
+}
+
+
+def verdict_document(evidence: Evidence, flagged: Sequence[Flagged]) -> dict[str, Any]:
+    """``verdict.json`` as a dictionary of JSON types."""
+    findings, pool, settings = evidence.findings, evidence.pool, evidence.settings
+    images = len(evidence.scored.score)
+    patients = {int(pool.unit[one.pair.picture]) for one in flagged}
+    return {
+        "schema": SCHEMA,
+        "verdict": str(evidence.conclusion.verdict),
+        "reason": evidence.conclusion.reason,
+        "counts": {
+            "synthetic": images,
+            "synthetic_undescribed": int(evidence.described.empty.sum()),
+            "reference_images": len(evidence.reference),
+            "reference_patients": pool.reference_patients,
+            "control_images": 0 if evidence.control is None else len(evidence.control),
+            "control_patients": pool.control_patients,
+            "control_dropped": evidence.control_dropped,
+            "control_patients_dropped": evidence.control_patients_dropped,
+            "same_eye_links": evidence.links,
+            "flagged_images": len(flagged),
+            "flagged_patients": len(patients),
+        },
+        "flagged_share": wilson(len(flagged), images).to_json(),
+        "target_decoy": {
+            "ran": pool.has_control and pool.control_patients > 0,
+            "alpha": settings.alpha,
+            "rejected_patients": int(findings.competition.rejected.sum()),
+            "estimated_fdr": findings.competition.estimated_fdr,
+            "threshold": findings.competition.threshold,
+            "floor": evidence.calibration.screen,
+            "reference_wins": findings.competition.reference_wins,
+            "control_wins": findings.competition.control_wins,
+            "fewest_rejections": findings.competition.fewest,
+            "counts_towards_verdict": not findings.fits_in_general,
+        },
+        "confirmed": {
+            "images": int(findings.confirmed.sum()),
+            "threshold": findings.confirmation_threshold,
+            "expected_false": settings.expected_false_confirmations,
+            "model_based": True,
+            "impostor_tail": _tail(evidence.calibration.tail),
+            "control_tail": None if findings.control_tail is None else _tail(findings.control_tail),
+        },
+        "far_half": None if findings.far_half is None else findings.far_half.to_json(),
+        "reference_share": None if findings.everything is None else findings.everything.to_json(),
+        "ratio_below_one": {"images": evidence.ratio_below_one, "n": images, "note": "for a reader; no error control"},
+        "camera_artefacts": {"share_of_keypoints_dropped": evidence.artefacts},
+        "power": [one.to_json() for one in evidence.power],
+        "bound": _bound(evidence),
+        "attacks": _attacks(evidence),
+        "settings": settings.resolved(),
+        "settings_sha256": settings.digest(),
+        "patients_known": {
+            "reference": evidence.reference.patient_ids is not None,
+            "control": None if evidence.control is None else evidence.control.patient_ids is not None,
+        },
+        "caveats": _caveats(evidence),
+    }
+
+
+def _tail(tail: TailModel) -> dict[str, Any]:
+    return {"fitted": tail.fitted, "start": tail.start, "share": tail.share, "scale": tail.scale, "n": tail.n}
+
+
+def _bound(evidence: Evidence) -> dict[str, Any] | None:
+    """The headline: the hardest required kind. Only a PASS carries a bound."""
+    if evidence.conclusion.verdict is not Verdict.PASS:
+        return None
+    hardest = max(evidence.power, key=lambda one: (one.fewest_noticed or 0, one.rate or 0.0, one.kind))
+    count, images = hardest.fewest_noticed, hardest.images
+    return {
+        "statement": f"Fewer than {count} copies of the kind {hardest.kind!r} (the hardest required) among {images} "
+        "synthetic images, at 95 % confidence. Copies harder than every kind that was planted are not covered.",
+        "kind": hardest.kind,
+        "m": count,
+        "n": images,
+        "rate": hardest.rate,
+    }
+
+
+def _attacks(evidence: Evidence) -> list[dict[str, Any]]:
+    local = evidence.settings.descriptor == "local"
+    ran = [
+        ("pixel likeness, upright and mirrored", True, "global descriptors exactly searched, worst tile"),
+        (
+            "local features with geometric verification, upright and mirrored",
+            local,
+            "" if local else "descriptor is pixel",
+        ),
+        ("target-decoy competition by patient", evidence.pool.control_patients > 0, "needs a control"),
+        ("nearest-neighbour ratio", True, "for a reader, not part of the verdict"),
+    ]
+    return [{"name": name, "ran": done, "note": note} for name, done, note in ran] + [
+        {"name": name, "ran": False, "note": note} for name, note in _NOT_RUN.items()
+    ]
+
+
+def _caveats(evidence: Evidence) -> list[str]:
+    settings, pool = evidence.settings, evidence.pool
+    caveats = [
+        "A screen with a stated bound, not a proof that nobody can be recognised: similarity tests are known to miss "
+        "membership leakage.",
+        "An audit used again and again to filter a set itself leaks; count how often a set was audited.",
+    ]
+    if evidence.reference.patient_ids is None or (
+        evidence.control is not None and evidence.control.patient_ids is None
+    ):
+        caveats.append(
+            "Patients could not be told apart: each image counts as one patient, so intervals are too narrow."
+        )
+    if pool.has_control and settings.exchangeable is None:
+        caveats.append(
+            "It was not stated that control and reference are a random patient-level split of one pool "
+            "(exchangeable); target-decoy rests on it."
+        )
+    if settings.exchangeable is False:
+        caveats.append("Control and reference are stated not to be exchangeable; target-decoy does not hold then.")
+    if not evidence.calibration.tail.fitted:
+        caveats.append("Too few real pictures to calibrate confirmation; a fixed threshold was used.")
+    if pool.has_control and pool.control_patients:
+        per_side = _images_per_patient(evidence)
+        if max(per_side) > 1.15 * min(per_side):
+            caveats.append(
+                f"Reference and control differ in images per patient ({per_side[0]:.2f} and {per_side[1]:.2f}); "
+                "the nearest patient then falls to the richer side more often."
+            )
+    return caveats
+
+
+def _images_per_patient(evidence: Evidence) -> tuple[float, float]:
+    unit, sides = evidence.pool.unit, evidence.pool.in_reference
+    used = unit[unit >= 0]
+    counts = np.bincount(used, minlength=len(sides))
+    return float(counts[sides].mean()), float(counts[~sides].mean())

@@ -1,0 +1,46 @@
+"""Makes image-text pairs of eyes that belong to nobody: findings first, then the picture and the words from them."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ethicclip.generation.generating import GeneratePlan as GeneratePlan
+    from ethicclip.generation.generating import GenerateResult as GenerateResult
+    from ethicclip.generation.generating import generate as generate
+    from ethicclip.generation.generating import plan as plan
+    from ethicclip.generation.phantom import PhantomEngine as PhantomEngine
+    from ethicclip.generation.population import simulate_cohort as simulate_cohort
+    from ethicclip.generation.resolution import resolution_note as resolution_note
+    from ethicclip.generation.settings import FindingsRecipe as FindingsRecipe
+    from ethicclip.generation.settings import GenerateSettings as GenerateSettings
+
+_HOMES = {
+    "FindingsRecipe": "ethicclip.generation.settings",
+    "GeneratePlan": "ethicclip.generation.generating",
+    "GenerateResult": "ethicclip.generation.generating",
+    "GenerateSettings": "ethicclip.generation.settings",
+    "PhantomEngine": "ethicclip.generation.phantom",
+    "generate": "ethicclip.generation.generating",
+    "plan": "ethicclip.generation.generating",
+    "resolution_note": "ethicclip.generation.resolution",
+    "simulate_cohort": "ethicclip.generation.population",
+}
+
+__all__ = [
+    "FindingsRecipe",
+    "GeneratePlan",
+    "GenerateResult",
+    "GenerateSettings",
+    "PhantomEngine",
+    "generate",
+    "plan",
+    "resolution_note",
+    "simulate_cohort",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of the front door when it is first asked for."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

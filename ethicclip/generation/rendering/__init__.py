@@ -1,0 +1,1 @@
+"""From findings to pixels: geometry in micrometres first, then a photograph of it."""

@@ -1,0 +1,149 @@
+"""The retina without vessels and lesions: pigment, choroid, macula, nerve-fibre sheen.
+
+Every function adds to `Reflectance`, the logarithm of the reflectance per channel relative to the eye's mean colour:
+absorbing layers add up in it, and one colour later turns it into a picture.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ethicclip.generation.findings import Eye
+from ethicclip.generation.rendering.view import Plane, View, smoothstep
+
+Reflectance = npt.NDArray[np.float32]
+"""Log reflectance, shape (3, size, size), channels red, green, blue."""
+
+Tint = tuple[float, float, float]
+
+
+def tint(image: Reflectance, plane: Plane, weights: Tint) -> None:
+    """Add `plane`, weighted per channel, in place."""
+    for channel, weight in enumerate(weights):
+        if weight:
+            image[channel] += plane * np.float32(weight)
+
+
+def blend(image: Reflectance, cover: Plane, target: Tint) -> None:
+    """Move the log reflectance towards `target` where `cover` is 1, in place."""
+    for channel, value in enumerate(target):
+        image[channel] += cover * (np.float32(value) - image[channel])
+
+
+def choroid(eye: Eye, random: np.random.Generator, view: View) -> Plane:
+    """Choroidal vessels as a net of bands that run from the posterior pole outwards: 0 between them, 1 on their axis.
+
+    Bands are the zero lines of noise that is stretched along rays, because such lines fork and join as vessels do.
+    """
+    x, y = view.grid_um
+    centre_x = eye.anatomy.disc_centre_um[0] * random.uniform(0.4, 0.9)
+    dx, dy = x - np.float32(centre_x), y
+    radius = np.maximum(np.hypot(dx, dy), 300.0)
+    sideways = view.noise(random, 2600) * np.float32(230) + view.noise(random, 900) * np.float32(45)
+    angle = np.arctan2(dy, dx) + sideways / radius
+    # A fan, not a star: vortex veins drain upwards and downwards from a horizontal watershed.
+    angle = angle + np.float32(0.28) * np.sin(2 * angle)
+    bands = np.zeros_like(x)
+    total = np.zeros_like(x)
+    octave = np.log2(radius / np.float32(1500))
+    for level, place in enumerate((-0.6, 0.55, 1.7, 2.85)):
+        spacing = random.uniform(380, 520)
+        around = max(12, round(2 * math.pi * 1500 * 2**place / spacing))
+        grid = random.standard_normal((48, around), dtype=np.float32)
+        grid = np.concatenate([grid, grid[:, :2]], axis=1)
+        column = (angle / np.float32(2 * math.pi) % 1.0) * np.float32(around)
+        row = radius / np.float32(random.uniform(1300, 2000)) + np.float32(9 * level)
+        sampled = cv2.remap(
+            grid, column.astype(np.float32), np.clip(row, 0, 46).astype(np.float32), cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REFLECT,
+        )  # fmt: skip
+        weight = np.exp(-((octave - np.float32(place)) ** 2) / np.float32(0.42))
+        bands += weight * np.exp(-((sampled / np.float32(0.42)) ** 2))
+        total += weight
+    return np.asarray(bands / np.maximum(total, np.float32(1e-4)), dtype=np.float32)
+
+
+def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view: View, bands: Plane) -> None:
+    """Pigment epithelium and choroid: slow shading, grain, tessellation."""
+    x, y = view.grid_um
+    anatomy = eye.anatomy
+    shading = view.noise(random, 7000) * np.float32(0.055) + view.noise(random, 2600) * np.float32(0.03)
+    tint(image, shading, (0.8, 1.0, 1.0))
+    disc_x, disc_y = anatomy.disc_centre_um
+    # The thick nerve-fibre layer round the disc is brighter; the temporal periphery falls off.
+    near = np.exp(-(np.hypot(x - np.float32(disc_x), y - np.float32(disc_y)) / np.float32(3600)) ** 2)
+    tint(image, near * np.float32(random.uniform(0.0, 0.28)), (0.7, 1.0, 1.0))
+    grain = view.noise(random, 420) * np.float32(0.016) + view.noise(random, 130) * np.float32(0.02)
+    tint(image, grain * np.float32(0.7 + 0.6 * anatomy.pigmentation), (0.8, 1.0, 0.7))
+    far = np.hypot(x - np.float32(anatomy.disc_centre_um[0] * 0.5), y)
+    # The macula hides its choroid behind pigment; tessellation shows outside first, and patchily.
+    macular = np.exp(-(np.hypot(x, y) / np.float32(2100)) ** 2)
+    patchy = np.clip(0.75 + 0.4 * view.noise(random, 4200), 0.15, 1.3)
+    seen = np.float32(anatomy.tessellation) * (1 - np.float32(0.85 - 0.5 * anatomy.tessellation) * macular) * patchy
+    seen *= np.float32(0.6) + np.float32(0.4) * smoothstep(2000, 7500, far)
+    contrast = np.float32(anatomy.choroid_contrast)
+    relief = (bands - np.float32(0.45)) * seen * contrast
+    if anatomy.pigmentation > 0.22:
+        # Pigment between the vessels: they stand out bright and orange.
+        tint(image, relief, (0.62, 0.62, 0.34))
+    else:
+        # Hardly any pigment: red vessels before white sclera.
+        tint(image, relief, (-0.16, -0.62, -0.5))
+        tint(image, seen, (0.12, 0.2, 0.2))
+
+
+def paint_macula(image: Reflectance, eye: Eye, random: np.random.Generator, view: View) -> None:
+    """Macular pigment, the foveal pit, and the reflexes that young eyes show."""
+    x, y = view.grid_um
+    anatomy = eye.anatomy
+    radius = np.hypot(x, y * np.float32(1.08))
+    wide = np.exp(-((radius / np.float32(anatomy.macula_radius_um * 0.95)) ** 2))
+    core = np.exp(-((radius / np.float32(anatomy.fovea_radius_um * 1.7)) ** 2))
+    depth = random.uniform(0.5, 1.25) * (0.75 + 0.5 * anatomy.pigmentation)
+    tint(image, wide * np.float32(depth), (-0.13, -0.25, -0.22))
+    tint(image, core * np.float32(depth), (-0.09, -0.2, -0.14))
+    if anatomy.foveal_reflex > 0:
+        dot_x, dot_y = random.normal(0, 60, 2)
+        spot = np.exp(-(((x - dot_x) ** 2 + (y - dot_y) ** 2) / np.float32(random.uniform(50, 110) ** 2)))
+        tint(image, spot * np.float32(anatomy.foveal_reflex), (0.25, 0.45, 0.5))
+    if anatomy.ring_reflex > 0:
+        angle = np.arctan2(y, x)
+        broken = np.clip(0.6 + 0.6 * np.sin(angle + random.uniform(0, 6.3)) + 0.3 * view.noise(random, 900), 0, 1.2)
+        ring_radius = anatomy.macula_radius_um * random.uniform(0.55, 1.05)
+        oval = np.hypot(x, y * np.float32(random.uniform(1.1, 1.4)))
+        width = random.uniform(70, 190)
+        ring = np.exp(-(((oval - ring_radius) / np.float32(width)) ** 2)) * broken
+        tint(image, ring * np.float32(anatomy.ring_reflex), (0.10, 0.24, 0.30))
+
+
+def paint_nerve_fibres(image: Reflectance, eye: Eye, random: np.random.Generator, view: View) -> None:
+    """The striated sheen of the nerve-fibre layer, and the dark wedge where it is lost."""
+    x, y = view.grid_um
+    disc_x, disc_y = eye.anatomy.disc_centre_um
+    dx, dy = x - np.float32(disc_x), y - np.float32(disc_y)
+    distance = np.hypot(dx, dy)
+    # Fibres leave the disc radially and bend round the macula, so their angle at the disc depends on both.
+    angle = np.arctan2(dy, -dx)
+    bend = np.float32(0.85) * np.tanh(distance / np.float32(5200)) * np.sin(angle)
+    origin = angle + bend
+    if eye.anatomy.nerve_fibre_sheen > 0:
+        profile = random.standard_normal(256).astype(np.float32)
+        cells = (origin + np.float32(math.pi * 2)) * np.float32(256 / (4 * math.pi))
+        low = np.floor(cells).astype(np.int32) % 256
+        fraction = cells - np.floor(cells)
+        striae = profile[low] * (1 - fraction) + profile[(low + 1) % 256] * fraction
+        arcuate = np.exp(-(((np.abs(origin) - np.float32(1.15)) / np.float32(0.5)) ** 2))
+        reach = np.exp(-((distance / np.float32(4300)) ** 2)) * smoothstep(600, 1300, distance)
+        sheen = (np.float32(0.55) + np.float32(0.32) * striae) * arcuate * reach
+        tint(image, sheen * np.float32(eye.anatomy.nerve_fibre_sheen), (0.05, 0.15, 0.2))
+    if eye.nerve.nerve_fibre_defect > 0:
+        side = -1.0 if eye.nerve.notch == "superior" else 1.0
+        axis = side * random.uniform(0.95, 1.25)
+        width = 0.08 + 0.2 * eye.nerve.nerve_fibre_defect
+        wedge = 1 - smoothstep(width * 0.7, width, np.abs(origin - np.float32(axis)))
+        wedge *= np.exp(-((distance / np.float32(5600)) ** 4)) * smoothstep(700, 1100, distance)
+        tint(image, wedge * np.float32(0.4 + 0.6 * eye.nerve.nerve_fibre_defect), (-0.05, -0.15, -0.18))

@@ -1,0 +1,210 @@
+"""Paints lesions, deepest layer first: atrophy and drusen, exudate, blood, membranes, blood before the retina."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ethicclip.generation.findings import Eye, Lesion
+from ethicclip.generation.findings import LesionKind as Kind
+from ethicclip.generation.rendering.background import Reflectance, blend, tint
+from ethicclip.generation.rendering.shapes import flames, region, spots, tangles
+from ethicclip.generation.rendering.view import Canvas, Plane, View, smoothstep
+
+
+@dataclass
+class LesionPainter:
+    """Holds what all lesions of one picture share; `masks` collects the coverage of each kind, 0 to 1."""
+
+    image: Reflectance
+    eye: Eye
+    view: View
+    random: np.random.Generator
+    bands: Plane
+    masks: dict[Kind, Plane] = field(default_factory=dict)
+
+    def _note(self, kind: Kind, cover: Plane) -> Plane:
+        known = self.masks.get(kind)
+        self.masks[kind] = cover if known is None else np.maximum(known, cover)
+        return cover
+
+    def under_vessels(self) -> None:
+        """What lies in or below the pigment epithelium and the outer retina."""
+        for lesion in self.eye.of(Kind.GEOGRAPHIC_ATROPHY, Kind.PATCHY_ATROPHY):
+            self._atrophy(lesion)
+        for lesion in self.eye.of(Kind.SUBRETINAL_FLUID, Kind.MACULAR_THICKENING):
+            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.12, soft_um=260))
+            tint(self.image, cover * np.float32(lesion.strength), (0.03, 0.10, 0.12))
+        for lesion in self.eye.of(Kind.NEOVASCULAR_MEMBRANE):
+            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.3, soft_um=130))
+            tint(self.image, cover * np.float32(lesion.strength), (-0.16, 0.08, 0.02))
+        for lesion in self.eye.of(Kind.DISCIFORM_SCAR):
+            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.28, soft_um=110))
+            blend(self.image, cover * np.float32(0.75 * lesion.strength), (0.28, 0.48, 0.40))
+            mottle = self.view.noise(self.random, 350) * cover
+            tint(self.image, mottle, (0.05, 0.09, 0.10))
+        self._drusen()
+        self._pigment()
+        for lesion in self.eye.of(Kind.LACQUER_CRACK):
+            self._crack(lesion)
+        for lesion in self.eye.of(Kind.SUBRETINAL_HAEMORRHAGE):
+            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.32, soft_um=110))
+            cloudy = np.clip(0.8 + 0.16 * self.view.noise(self.random, 500), 0.35, 1.1)
+            tint(self.image, cover * cloudy * np.float32(lesion.strength), (-0.50, -0.95, -0.62))
+
+    def over_vessels(self) -> None:
+        """What lies in the inner retina and before it."""
+        self._laser()
+        self._exudates()
+        self._cotton_wool()
+        self._blood()
+        self._hole()
+        for lesion in self.eye.of(Kind.EPIRETINAL_MEMBRANE):
+            self._membrane(lesion)
+        self._new_vessels()
+        for lesion in self.eye.of(Kind.PRERETINAL_HAEMORRHAGE):
+            self._boat(lesion)
+        for lesion in self.eye.of(Kind.VITREOUS_HAEMORRHAGE):
+            cover = region(self.view, lesion, self.random, rough=0.4, soft_um=lesion.diameter_um * 0.35)
+            cloud = np.clip(0.55 + 0.4 * self.view.noise(self.random, 2200), 0.0, 1.2) * cover
+            self._note(lesion.kind, np.clip(cloud, 0, 1))
+            tint(self.image, cloud * np.float32(lesion.strength), (-0.40, -0.85, -0.62))
+
+    def _atrophy(self, lesion: Lesion) -> None:
+        myopic = lesion.kind is Kind.PATCHY_ATROPHY
+        soft = 80 if myopic else 110
+        cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.17, soft_um=soft))
+        bare = (0.48, 0.92, 0.80) if myopic else (0.18, 0.36, 0.24)
+        mottled = np.clip(0.82 + 0.22 * self.view.noise(self.random, 420), 0, 1)
+        blend(self.image, cover * mottled * np.float32(lesion.strength), bare)
+        # Where the pigment epithelium is gone the choroid's vessels show.
+        tint(self.image, cover * (self.bands - np.float32(0.35)), (-0.05, -0.24, -0.2))
+        edge = np.clip(self.view.blur(cover, 120) - cover, 0, 1)
+        clumps = smoothstep(0.2, 1.4, self.view.noise(self.random, 420))
+        tint(self.image, edge * clumps, (-0.7, -0.9, -0.8) if myopic else (-0.35, -0.5, -0.4))
+
+    def _drusen(self) -> None:
+        drusen = self.eye.of(Kind.DRUSEN)
+        if not drusen:
+            return
+        hard = [item for item in drusen if item.diameter_um < 90]
+        soft = [item for item in drusen if item.diameter_um >= 90]
+        cover = np.zeros_like(self.bands)
+        for group, blur in ((hard, 12), (soft, 32)):
+            if group:
+                cover = np.maximum(cover, self.view.blur(spots(self.view, group, self.random, 0.14), blur))
+        self._note(Kind.DRUSEN, cover)
+        tint(self.image, cover, (0.16, 0.34, 0.22))
+
+    def _pigment(self) -> None:
+        clumps = self.eye.of(Kind.PIGMENT_CLUMP)
+        if clumps:
+            cover = self._note(
+                Kind.PIGMENT_CLUMP, self.view.blur(spots(self.view, clumps, self.random, 0.35), 28)
+            )
+            tint(self.image, cover, (-0.42, -0.55, -0.45))
+
+    def _crack(self, lesion: Lesion) -> None:
+        count = 9
+        cos, sin = np.cos(lesion.angle_rad), np.sin(lesion.angle_rad)
+        along = np.linspace(-0.5, 0.5, count) * lesion.diameter_um
+        off = np.cumsum(self.random.normal(0, 0.025 * lesion.diameter_um, count))
+        path = np.stack([lesion.x_um + along * cos - off * sin, lesion.y_um + along * sin + off * cos], axis=1)
+        canvas = Canvas(self.view)
+        canvas.strokes(path[:-1], path[1:], self.random.uniform(40, 90, count - 1), np.full(count - 1, lesion.strength))
+        cover = self._note(lesion.kind, self.view.blur(canvas.coverage(), 18))
+        tint(self.image, cover, (0.20, 0.42, 0.30))
+
+    def _laser(self) -> None:
+        scars = self.eye.of(Kind.LASER_SCAR)
+        if not scars:
+            return
+        cover = self._note(Kind.LASER_SCAR, self.view.blur(spots(self.view, scars, self.random, 0.1), 35))
+        tint(self.image, cover, (0.10, 0.30, 0.28))
+        centres = [
+            Lesion(
+                kind=item.kind, process=item.process, x_um=item.x_um, y_um=item.y_um,
+                diameter_um=item.diameter_um * 0.45, strength=float(self.random.uniform(0, 1)) ** 2 * item.strength,
+            )
+            for item in scars
+        ]  # fmt: skip
+        tint(self.image, self.view.blur(spots(self.view, centres, self.random, 0.3), 25), (-0.5, -0.7, -0.6))
+
+    def _exudates(self) -> None:
+        exudates = self.eye.of(Kind.HARD_EXUDATE)
+        if exudates:
+            cover = self.view.blur(spots(self.view, exudates, self.random, 0.2), 11)
+            self._note(Kind.HARD_EXUDATE, cover)
+            tint(self.image, cover, (0.30, 0.62, 0.36))
+
+    def _cotton_wool(self) -> None:
+        wool = self.eye.of(Kind.COTTON_WOOL_SPOT)
+        if wool:
+            cover = self.view.blur(spots(self.view, wool, self.random, 0.22), 75)
+            cover = np.clip(cover * (1 + 0.15 * self.view.noise(self.random, 150)), 0, 1)
+            self._note(Kind.COTTON_WOOL_SPOT, cover)
+            tint(self.image, cover, (0.24, 0.52, 0.60))
+
+    def _blood(self) -> None:
+        tiny = self.eye.of(Kind.MICROANEURYSM)
+        if tiny:
+            cover = self._note(Kind.MICROANEURYSM, self.view.blur(spots(self.view, tiny, self.random, 0.05), 8))
+            tint(self.image, cover, (-0.36, -0.85, -0.60))
+        for kind, blur in ((Kind.DOT_HAEMORRHAGE, 13), (Kind.BLOT_HAEMORRHAGE, 24)):
+            lesions = self.eye.of(kind)
+            if lesions:
+                cover = self._note(kind, self.view.blur(spots(self.view, lesions, self.random, 0.2), blur))
+                tint(self.image, cover, (-0.42, -0.92, -0.64))
+        streaks = self.eye.of(Kind.FLAME_HAEMORRHAGE, Kind.DISC_HAEMORRHAGE)
+        for kind in (Kind.FLAME_HAEMORRHAGE, Kind.DISC_HAEMORRHAGE):
+            lesions = [item for item in streaks if item.kind is kind]
+            if lesions:
+                cover = self._note(kind, flames(self.view, lesions, self.random))
+                tint(self.image, cover, (-0.36, -0.92, -0.62))
+
+    def _hole(self) -> None:
+        x, y = self.view.grid_um
+        for lesion in self.eye.of(Kind.MACULAR_HOLE):
+            distance = np.hypot(x - np.float32(lesion.x_um), y - np.float32(lesion.y_um))
+            radius, soft = lesion.diameter_um / 2, max(30.0, 0.6 * self.view.um_per_px)
+            inside = self._note(lesion.kind, 1 - smoothstep(radius - soft, radius + soft, distance))
+            cuff = (1 - smoothstep(radius * 1.7, radius * 2.5, distance)) * (1 - inside)
+            tint(self.image, inside * np.float32(lesion.strength), (-0.10, -0.42, -0.35))
+            tint(self.image, cuff * np.float32(lesion.strength), (0.06, 0.16, 0.16))
+
+    def _membrane(self, lesion: Lesion) -> None:
+        x, y = self.view.grid_um
+        patch = region(self.view, lesion, self.random, rough=0.35, soft_um=lesion.diameter_um * 0.16)
+        self._note(lesion.kind, patch)
+        turn = np.float32(lesion.angle_rad)
+        across = -x * np.sin(turn) + y * np.cos(turn) + self.view.noise(self.random, 1300) * np.float32(130)
+        folds = np.sin(across * np.float32(2 * np.pi / self.random.uniform(190, 330)))
+        tint(self.image, patch * np.float32(lesion.strength), (0.06, 0.20, 0.26))
+        tint(self.image, patch * folds * np.float32(lesion.strength), (0.02, 0.07, 0.08))
+
+    def _new_vessels(self) -> None:
+        for kind, width in ((Kind.IRMA, 24.0), (Kind.NEW_VESSELS_DISC, 22.0), (Kind.NEW_VESSELS_ELSEWHERE, 23.0)):
+            lesions = self.eye.of(kind)
+            if lesions:
+                cover = self._note(kind, tangles(self.view, lesions, self.random, width_um=width))
+                tint(self.image, cover, (-0.24, -0.72, -0.52))
+                if kind is not Kind.IRMA:
+                    # Fibrous tissue grows along with new vessels.
+                    for lesion in lesions:
+                        veil = region(self.view, lesion, self.random, rough=0.4, soft_um=lesion.diameter_um * 0.3)
+                        tint(self.image, veil * np.float32(self.random.uniform(0.0, 0.5) ** 2), (0.15, 0.5, 0.6))
+
+    def _boat(self, lesion: Lesion) -> None:
+        x, y = self.view.grid_um
+        radius = lesion.diameter_um / 2
+        dx = (x - np.float32(lesion.x_um)) / np.float32(np.sqrt(lesion.aspect))
+        dy = (y - np.float32(lesion.y_um)) * np.float32(np.sqrt(lesion.aspect))
+        rough = self.view.noise(self.random, 700) * np.float32(0.07 * radius)
+        soft = max(45.0, 0.6 * self.view.um_per_px)
+        inside = 1 - smoothstep(-soft, soft, np.hypot(dx, dy) - np.float32(radius) + rough)
+        # Blood settles: a level on top, the sac's curve below.
+        level = smoothstep(-soft, soft, dy + np.float32(0.25 * radius) + rough * np.float32(0.3))
+        cover = self._note(lesion.kind, inside * level)
+        gradient = np.clip(0.85 + 0.25 * dy / np.float32(radius), 0.6, 1.1)
+        tint(self.image, cover * gradient * np.float32(lesion.strength), (-0.55, -1.15, -0.8))

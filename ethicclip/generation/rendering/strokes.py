@@ -1,0 +1,61 @@
+"""Paints a vessel tree: soft-edged columns of blood with a central light reflex."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ethicclip.generation.findings import Eye
+from ethicclip.generation.rendering.background import Reflectance, tint
+from ethicclip.generation.rendering.disc import DiscGeometry
+from ethicclip.generation.rendering.vessels import VesselTree
+from ethicclip.generation.rendering.view import Canvas, Plane, View
+
+# Nested widths and the share of the column's depth they reach: a round cross-section in three steps.
+_PROFILE = ((1.0, 0.5), (0.74, 0.82), (0.42, 1.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VesselCover:
+    """Optical depth of arterial and venous blood, 0 to 1 a pixel."""
+
+    artery: Plane
+    vein: Plane
+
+
+def _draw(tree: VesselTree, view: View, *, artery: bool) -> tuple[Canvas, Canvas]:
+    chosen = tree.artery == artery
+    start, end, diameter = tree.start_um[chosen], tree.end_um[chosen], tree.diameter_um[chosen]
+    column, reflex = Canvas(view), Canvas(view)
+    # A thin column holds less blood and its wall is clear.
+    depth = diameter / (diameter + 58.0)
+    wide = diameter / column.um_per_px > 3.0
+    column.strokes(start, end, diameter * _PROFILE[0][0], depth * np.where(wide, _PROFILE[0][1], 0.9))
+    for share, level in _PROFILE[1:]:
+        column.strokes(start[wide], end[wide], diameter[wide] * share, depth[wide] * level)
+    big = diameter > 55
+    reflex.strokes(start[big], end[big], diameter[big] * 0.26, np.clip((diameter[big] - 40) / 60, 0, 1))
+    return column, reflex
+
+
+def paint_vessels(
+    image: Reflectance, eye: Eye, tree: VesselTree, random: np.random.Generator, view: View, shape: DiscGeometry
+) -> VesselCover:
+    """Paint veins, then arteries over them."""
+    vein_canvas, vein_reflex = _draw(tree, view, artery=False)
+    artery_canvas, artery_reflex = _draw(tree, view, artery=True)
+    vein = view.blur(vein_canvas.coverage(), 9)
+    artery = view.blur(artery_canvas.coverage(), 9)
+    # In the cup a vessel dives; fresh swelling veils it.
+    veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc
+    hidden = 1 - np.float32(0.55) * np.exp(-((shape.rho / np.float32(0.3)) ** 2))
+    strength = np.float32(random.uniform(0.85, 1.2)) * veil * hidden
+    copper = eye.vasculature.copper_wiring
+    vein_seen = vein * (1 - np.float32(0.6) * artery)
+    tint(image, vein_seen * strength, (-0.25, -0.68, -0.50))
+    tint(image, artery * strength, (-0.07, -0.54 + 0.16 * copper, -0.46 + 0.1 * copper))
+    shine = random.uniform(0.1, 0.26)
+    tint(image, artery_reflex.coverage() * np.float32(1.5 * shine + 0.45 * copper), (0.4, 0.8, 0.55))
+    tint(image, vein_reflex.coverage() * np.float32(0.6 * shine), (0.4, 0.7, 0.6))
+    return VesselCover(artery=artery, vein=vein)

@@ -1,0 +1,314 @@
+"""Draws what an eye has: a plan (which conditions, at what age), then findings that carry the plan out.
+
+The plan only steers. What an eye is labelled with is derived from its findings (`grading`); an eye whose findings
+came out otherwise than planned is drawn again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ethicclip.errors import UsageError
+from ethicclip.generation import grading
+from ethicclip.generation.disease import diabetic_lesions, macular_degeneration
+from ethicclip.generation.disease_other import (
+    disc_haemorrhage,
+    epiretinal_membrane,
+    hypertensive_lesions,
+    macular_hole,
+    myopic_lesions,
+    occlusion_lesions,
+    scars,
+)
+from ethicclip.generation.findings import (
+    Anatomy,
+    Eye,
+    Laterality,
+    Lesion,
+    Media,
+    MyopicChange,
+    NerveHead,
+    Process,
+    Quadrant,
+    Vasculature,
+)
+from ethicclip.generation.findings import LesionKind as Kind
+from ethicclip.generation.settings import FindingsRecipe
+from ethicclip.terms import Condition
+
+_ATTEMPTS = 24
+
+BALANCED = {
+    Condition.NORMAL: 0.20,
+    Condition.DIABETIC_RETINOPATHY: 0.24,
+    Condition.GLAUCOMA: 0.12,
+    Condition.AGE_RELATED_MACULAR_DEGENERATION: 0.12,
+    Condition.CATARACT: 0.09,
+    Condition.PATHOLOGIC_MYOPIA: 0.09,
+    Condition.HYPERTENSIVE_RETINOPATHY: 0.04,
+    Condition.RETINAL_VEIN_OCCLUSION: 0.03,
+    Condition.EPIRETINAL_MEMBRANE: 0.03,
+    Condition.MACULAR_HOLE: 0.02,
+    Condition.CHORIORETINAL_ATROPHY: 0.02,
+}
+"""Shares of the leading condition when every disease is to be learnt."""
+
+PREVALENCE = {
+    Condition.NORMAL: 0.70,
+    Condition.DIABETIC_RETINOPATHY: 0.10,
+    Condition.GLAUCOMA: 0.03,
+    Condition.AGE_RELATED_MACULAR_DEGENERATION: 0.06,
+    Condition.CATARACT: 0.04,
+    Condition.PATHOLOGIC_MYOPIA: 0.02,
+    Condition.HYPERTENSIVE_RETINOPATHY: 0.02,
+    Condition.RETINAL_VEIN_OCCLUSION: 0.008,
+    Condition.EPIRETINAL_MEMBRANE: 0.014,
+    Condition.MACULAR_HOLE: 0.002,
+    Condition.CHORIORETINAL_ATROPHY: 0.006,
+}
+"""Rough shares in an eye clinic's screening of adults; orders of magnitude, not epidemiology."""
+
+_GRADES = {"balanced": (0.25, 0.3, 0.22, 0.23), "prevalence": (0.4, 0.42, 0.1, 0.08)}
+_AGES = {
+    Condition.NORMAL: (52, 15),
+    Condition.DIABETIC_RETINOPATHY: (57, 10),
+    Condition.AGE_RELATED_MACULAR_DEGENERATION: (72, 8),
+    Condition.CATARACT: (68, 9),
+    Condition.PATHOLOGIC_MYOPIA: (54, 13),
+}
+_COMORBID = {
+    Condition.CATARACT: 0.05,
+    Condition.GLAUCOMA: 0.04,
+    Condition.DIABETIC_RETINOPATHY: 0.04,
+    Condition.AGE_RELATED_MACULAR_DEGENERATION: 0.04,
+    Condition.HYPERTENSIVE_RETINOPATHY: 0.03,
+    Condition.EPIRETINAL_MEMBRANE: 0.02,
+}
+"""How often a diseased eye has one of these as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an eye is meant to have."""
+
+    conditions: tuple[Condition, ...]
+    dr_grade: int
+    age: int
+    laterality: Laterality
+    pigmentation: float
+    cup_ratio: tuple[float, float] | None = None
+
+    def has(self, condition: Condition) -> bool:
+        """Whether the plan holds a condition."""
+        return condition in self.conditions
+
+
+def draw_plan(random: np.random.Generator, sampling: str, recipe: FindingsRecipe) -> Plan:
+    """Draw which conditions an eye has, or take them from the recipe."""
+    shares = BALANCED if sampling == "balanced" else PREVALENCE
+    names, weights = list(shares), np.array(list(shares.values()))
+    leading = names[int(random.choice(len(names), p=weights / weights.sum()))]
+    grade_draw = 1 + int(random.choice(4, p=_GRADES[sampling]))
+    also = random.random(len(_COMORBID)) < np.array(list(_COMORBID.values()))
+    oedema = random.random() < 0.3
+    mean, spread = _AGES.get(leading, (62, 11))
+    age = int(np.clip(random.normal(mean, spread), 18, 92))
+    pigmentation = float(np.clip(random.normal(0.5, 0.2), 0, 1))
+    side = Laterality.LEFT if random.random() < 0.5 else Laterality.RIGHT
+    if recipe.age is not None:
+        age = int(random.integers(recipe.age[0], recipe.age[1] + 1))
+    if recipe.pigmentation is not None:
+        pigmentation = float(random.uniform(*recipe.pigmentation))
+    if recipe.conditions is not None:
+        chosen = set(recipe.conditions)
+    else:
+        chosen = {leading}
+        if leading is not Condition.NORMAL:
+            chosen |= {item for item, taken in zip(_COMORBID, also, strict=True) if taken}
+            if age < 50:
+                chosen -= {Condition.AGE_RELATED_MACULAR_DEGENERATION} - {leading}
+        if recipe.dr_grade is not None:
+            chosen -= {Condition.DIABETIC_RETINOPATHY, Condition.NORMAL}
+            chosen |= {Condition.DIABETIC_RETINOPATHY} if recipe.dr_grade > 0 else set()
+        if Condition.DIABETIC_RETINOPATHY in chosen and oedema and (recipe.dr_grade or grade_draw) >= 2:
+            chosen.add(Condition.DIABETIC_MACULAR_OEDEMA)
+    grade = recipe.dr_grade if recipe.dr_grade is not None else grade_draw
+    if Condition.DIABETIC_RETINOPATHY not in chosen:
+        grade = 0
+    elif Condition.DIABETIC_MACULAR_OEDEMA in chosen:
+        grade = max(grade, 2) if recipe.dr_grade is None else grade
+    conditions = tuple(item for item in Condition if item in chosen) or (Condition.NORMAL,)
+    return Plan(
+        conditions=conditions,
+        dr_grade=grade,
+        age=age,
+        laterality=Laterality(recipe.eye) if recipe.eye else side,
+        pigmentation=pigmentation,
+        cup_ratio=recipe.cup_ratio,
+    )
+
+
+def draw_anatomy(random: np.random.Generator, plan: Plan) -> Anatomy:
+    """Healthy variation, by the sources of the table in the module's documentation (Beijing Eye Study and others)."""
+    long_eye = plan.has(Condition.PATHOLOGIC_MYOPIA)
+    youth = max(0.0, 1 - plan.age / 60)
+    scale = math.exp(random.normal(0, 0.085))
+    tessellated = random.beta(1.3, 2.2) * (0.55 + 0.5 * plan.age / 70)
+    return Anatomy(
+        disc_fovea_um=float(np.clip(random.normal(4760, 340), 3760, 6530)),
+        disc_angle_deg=float(np.clip(random.normal(7, 3), -1, 15)),
+        disc_height_um=1860 * scale * float(np.clip(random.normal(1, 0.04), 0.9, 1.1)),
+        disc_width_um=1750 * scale * float(np.clip(random.normal(1, 0.05), 0.85, 1.12)) * (random.uniform(0.72, 1) if long_eye else 1),
+        disc_tilt_deg=float(random.normal(0, 18 if long_eye else 9)),
+        fovea_radius_um=float(np.clip(random.normal(250, 20), 190, 310)),
+        macula_radius_um=float(np.clip(random.normal(1250, 200), 750, 1800)),
+        arcade_height_um=float(np.clip(random.normal(3350, 330), 2500, 4400)),
+        artery_um=float(np.clip(random.normal(135, 15.6), 95, 180)),
+        vein_um=float(np.clip(random.normal(151, 15.2), 110, 200)),
+        tortuosity=float(np.clip(0.5 * math.exp(random.normal(0, 0.5)), 0.12, 1.6)),
+        pigmentation=plan.pigmentation,
+        tessellation=float(np.clip(random.uniform(0.6, 1.0) if long_eye else tessellated, 0, 1)),
+        choroid_contrast=float(random.uniform(0.22, 0.75)),
+        foveal_reflex=float(random.uniform(0, 1) if random.random() < 0.35 + 0.4 * youth else 0.0),
+        ring_reflex=float(random.uniform(0.1, 1.0) * (0.4 + 0.9 * youth) if random.random() < 0.2 + 0.5 * youth else 0.0),
+        nerve_fibre_sheen=float(np.clip(random.normal(0.25 + 0.6 * youth, 0.2), 0, 1.1)),
+    )
+
+
+def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tuple[NerveHead, list[Lesion]]:
+    limit = grading.cup_limit(anatomy.disc_height_um)
+    median = float(np.interp(anatomy.disc_height_um / 1000, (1.2, 1.5, 1.8, 1.9), (0.33, 0.42, 0.50, 0.55)))
+    ageing = max(0.0, plan.age - 40) / 60
+    crescent = float(random.uniform(0.05, 0.35 + 0.2 * ageing)) if random.random() < 0.28 + 0.3 * ageing else 0.0
+    nerve = NerveHead(
+        cup_ratio=float(np.clip(random.normal(median, (limit - median) / 1.96), 0.05, limit)),
+        pallor=float(np.clip(random.normal(0.06, 0.05), 0, 0.2)),
+        crescent=crescent,
+        crescent_span_rad=float(random.uniform(0.7, 1.7)),
+    )
+    lesions: list[Lesion] = []
+    if plan.has(Condition.GLAUCOMA):
+        notch = "inferior" if random.random() < 0.52 else "superior" if random.random() < 0.55 else ""
+        defect = float(random.uniform(0.15, 1)) if notch and random.random() < 0.6 else 0.0
+        ratio = float(random.uniform(limit + 0.01, 0.93))
+        if not notch:
+            ratio = float(random.uniform(0.85, 0.95))
+        nerve = replace(
+            nerve,
+            cup_ratio=ratio,
+            notch=notch,
+            nerve_fibre_defect=defect,
+            pallor=float(np.clip(random.normal(0.25, 0.12), 0, 0.7)),
+            crescent=max(crescent, float(random.uniform(0, 0.5))),
+        )
+        if notch and random.random() < 0.14:
+            lesions.append(disc_haemorrhage(random, anatomy, notch))
+    if plan.has(Condition.PATHOLOGIC_MYOPIA):
+        span = float(random.uniform(1.1, 2.2)) if random.random() < 0.6 else float(random.uniform(3, 6))
+        nerve = replace(nerve, crescent=float(random.uniform(0.35, 1.6)), crescent_span_rad=span)
+    if plan.cup_ratio is not None:
+        nerve = replace(nerve, cup_ratio=float(random.uniform(*plan.cup_ratio)))
+    return nerve, lesions
+
+
+def _draw_media(random: np.random.Generator, plan: Plan) -> Media:
+    if plan.has(Condition.CATARACT):
+        density = float(np.clip(random.beta(2.2, 1.6), 0, 1) * 0.62 + grading.CATARACT_DENSITY + 0.01)
+        kind = ("nuclear", "cortical", "posterior_subcapsular")[int(random.choice(3, p=(0.6, 0.2, 0.2)))]
+        return replace(Media(nuclear=float(random.uniform(0, 0.2))), **{kind: density})
+    clear = max(0.0, plan.age - 50) / 50
+    return Media(nuclear=float(np.clip(random.uniform(0, 0.28) * clear, 0, grading.CATARACT_DENSITY - 0.01)))
+
+
+def _draw_vessels(random: np.random.Generator, plan: Plan) -> Vasculature:
+    changes = Vasculature(copper_wiring=float(random.uniform(0, 0.2)))
+    if plan.has(Condition.HYPERTENSIVE_RETINOPATHY):
+        changes = replace(
+            changes,
+            arteriolar_narrowing=float(random.uniform(0.35, 1)),
+            nicking=float(random.uniform(0.35, 1)),
+            copper_wiring=float(random.uniform(0.2, 1)),
+        )
+    if plan.has(Condition.RETINAL_VEIN_OCCLUSION):
+        temporal = (Quadrant.SUPERIOR_TEMPORAL, Quadrant.INFERIOR_TEMPORAL)
+        central = random.random() < 0.35
+        branch = temporal[0] if random.random() < 0.58 else temporal[1]
+        changes = replace(changes, occluded=tuple(Quadrant) if central else (branch,))
+    return changes
+
+
+def draw_eye(random: np.random.Generator, plan: Plan, anatomy: Anatomy | None = None) -> Eye:
+    """Draw findings that carry out a plan.
+
+    Args:
+        random: Source of randomness.
+        plan: What the eye is meant to have.
+        anatomy: Healthy variation to keep, as of a fellow eye.
+
+    Raises:
+        UsageError: Findings that were fixed contradict the conditions wanted.
+    """
+    for _ in range(_ATTEMPTS):
+        eye = _attempt(random, plan, anatomy)
+        if grading.conditions(eye) == plan.conditions and grading.dr_grade(eye) == plan.dr_grade:
+            return eye
+    raise UsageError(
+        f"no eye with exactly {', '.join(plan.conditions)} and DR grade {plan.dr_grade} came out of {_ATTEMPTS} draws",
+        next_step="Loosen the fixed findings: conditions, dr_grade and cup_ratio must be possible together.",
+    )
+
+
+def _attempt(random: np.random.Generator, plan: Plan, anatomy: Anatomy | None) -> Eye:
+    anatomy = anatomy if anatomy is not None else draw_anatomy(random, plan)
+    nerve, lesions = _draw_nerve(random, plan, anatomy)
+    media, vessels, myopia = _draw_media(random, plan), _draw_vessels(random, plan), MyopicChange()
+    diabetic, beaded = diabetic_lesions(
+        random, anatomy, plan.dr_grade, oedema=plan.has(Condition.DIABETIC_MACULAR_OEDEMA)
+    )
+    lesions += diabetic
+    vessels = replace(vessels, venous_beading=beaded)
+    if plan.has(Condition.AGE_RELATED_MACULAR_DEGENERATION):
+        stages = ("early", "intermediate", "atrophic", "neovascular")
+        lesions += macular_degeneration(random, anatomy, stages[int(random.choice(4, p=(0.15, 0.33, 0.22, 0.3)))])
+    elif random.random() < 0.3 * plan.age / 60:
+        # Small hard drusen belong to healthy ageing.
+        lesions += [
+            Lesion(
+                kind=Kind.DRUSEN, process=Process.AGEING, x_um=float(random.normal(0, 1500)),
+                y_um=float(random.normal(0, 1500)), diameter_um=float(random.uniform(25, 60)),
+                strength=float(random.uniform(0.3, 0.9)),
+            )
+            for _ in range(int(random.integers(1, 9)))
+        ]  # fmt: skip
+    if plan.has(Condition.PATHOLOGIC_MYOPIA):
+        signs = random.random(4)
+        diffuse = float(random.uniform(0.3, 1)) if signs[0] < 0.75 else 0.0
+        staphyloma = float(random.uniform(0.3, 1)) if signs[1] < 0.5 or diffuse == 0 else 0.0
+        myopia = MyopicChange(staphyloma=staphyloma, diffuse_atrophy=diffuse)
+        lesions += myopic_lesions(random, anatomy, patchy=bool(signs[2] < 0.5), cracks=bool(signs[3] < 0.25))
+    if vessels.occluded:
+        lesions += occlusion_lesions(random, anatomy, vessels.occluded)
+        if len(vessels.occluded) == len(Quadrant):
+            nerve = replace(nerve, swelling=float(random.uniform(0.2, 0.9)))
+    if plan.has(Condition.HYPERTENSIVE_RETINOPATHY):
+        lesions += hypertensive_lesions(random, anatomy)
+    if plan.has(Condition.EPIRETINAL_MEMBRANE):
+        lesions += epiretinal_membrane(random)
+        anatomy = replace(anatomy, tortuosity=min(1.6, anatomy.tortuosity * 1.5))
+    if plan.has(Condition.MACULAR_HOLE):
+        lesions += macular_hole(random)
+    if plan.has(Condition.CHORIORETINAL_ATROPHY):
+        lesions += scars(random, anatomy)
+    return Eye(
+        laterality=plan.laterality,
+        age=plan.age,
+        anatomy=anatomy,
+        nerve=nerve,
+        vasculature=vessels,
+        media=media,
+        myopia=myopia,
+        lesions=tuple(lesions),
+    )

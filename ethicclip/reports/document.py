@@ -1,0 +1,294 @@
+"""The report as data: what ``report.json`` holds, and all that the page is made from.
+
+The published schema, ``report.schema.json``, is generated from these classes.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "ethicclip/report/1"
+
+
+class Part(BaseModel):
+    """Base of all parts: frozen, and nothing unnamed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+class State(StrEnum):
+    """What the evidence says to a requirement."""
+
+    EVIDENCED = "evidenced"
+    FAILED = "failed"
+    NOT_RUN = "not run"
+    NEEDS_A_PERSON = "needs a person"
+
+
+class Fact(Part):
+    """A name and what is known under it."""
+
+    name: str
+    text: str
+
+
+class Score(Part):
+    """A measured value with its interval and sample size; `estimate` null means that it could not be computed."""
+
+    name: str
+    estimate: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    unit: str | None = None
+    note: str = ""
+
+
+class Check(Part):
+    """Something that was tested, or was not."""
+
+    name: str
+    text: str
+    refs: tuple[str, ...] = ()
+
+
+class Ledger(Part):
+    """The ledger that the report was made from, and whether its chain held then."""
+
+    id: str
+    status: Literal["intact", "broken"]
+    findings: tuple[str, ...]
+    notes: tuple[str, ...]
+    events: int
+    runs: int
+    artifacts: int
+    head: str | None
+    head_seq: int | None
+    head_signed: str | None
+    public_key: str | None
+
+
+class FirstPage(Part):
+    """What a reader in a hurry must not miss."""
+
+    subject: str
+    subject_id: str | None
+    released: str
+    released_to: str
+    purpose: str
+    attacker: str
+    verdict: Literal["PASS", "LEAK", "INCONCLUSIVE", "NOT RUN"]
+    verdict_means: str
+    reason: str
+    bound: str
+    audited: str | None
+    audits_of_subject: int
+    look_again: str
+    look_again_sooner: tuple[str, ...]
+    stale: tuple[str, ...]
+    tested: tuple[Check, ...]
+    not_tested: tuple[Check, ...]
+    eyes: str
+
+
+class CohortPart(Part):
+    """A collection of eyes, by alias and commitment."""
+
+    alias: str
+    id: str
+    origin: str
+    facts: tuple[Fact, ...]
+    used_by: tuple[str, ...]
+
+
+class SplitPart(Part):
+    """How a cohort was divided."""
+
+    run_id: str
+    cohort: str
+    parts: tuple[Fact, ...]
+    disjoint: str
+
+
+class Picture(Part):
+    """A picture shown in the page."""
+
+    key: str
+    sha256: str
+    alt: str
+
+
+class SetPart(Part):
+    """A synthetic set, how it was made and what is in it."""
+
+    alias: str
+    id: str
+    origin: str
+    is_subject: bool
+    run_id: str | None
+    paper: str
+    facts: tuple[Fact, ...]
+    labels: tuple[Fact, ...]
+    notes: tuple[str, ...]
+    settings: tuple[Fact, ...]
+    pictures: tuple[Picture, ...]
+    pictures_note: str
+
+
+class PowerRow(Part):
+    """What the audit would have seen of planted copies of one kind."""
+
+    kind: str
+    m: int | None
+    n: int | None
+    recall: Score
+
+
+class AuditPart(Part):
+    """One leakage audit."""
+
+    run_id: str
+    time: str
+    set_alias: str
+    is_subject: bool
+    positive_control: str
+    paper: str
+    verdict: str
+    reason: str
+    bound: str
+    reference: str
+    control: str
+    counts: tuple[Fact, ...]
+    target_decoy: tuple[Fact, ...]
+    confirmed: tuple[Fact, ...]
+    far_half: tuple[Fact, ...]
+    patients: tuple[Fact, ...]
+    power: tuple[PowerRow, ...]
+    attacks: tuple[Check, ...]
+    attacks_not_run: tuple[Check, ...]
+    caveats: tuple[str, ...]
+    settings: tuple[Fact, ...]
+    flagged: tuple[tuple[str, ...], ...] = ()
+    sheet: Picture | None = None
+
+
+class TrainingPart(Part):
+    """One model's training and what may be said of its privacy."""
+
+    run_id: str
+    time: str
+    paper: str
+    privacy: str
+    data: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    settings: tuple[Fact, ...]
+    loss: tuple[tuple[float, float], ...]
+
+
+class EvaluationPart(Part):
+    """Zero-shot scores of one model on one cohort."""
+
+    run_id: str
+    time: str
+    paper: str
+    cohort: str
+    unit: str
+    scores: tuple[Score, ...]
+    by_class: tuple[Score, ...]
+    baselines: tuple[Score, ...]
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    facts: tuple[Fact, ...]
+    skipped: tuple[Fact, ...]
+    caveats: tuple[str, ...]
+
+
+class Requirement(Part):
+    """One requirement of a framework and its state."""
+
+    section: str
+    text: str
+    state: State
+    evidence: str
+    refs: tuple[str, ...]
+
+
+class Framework(Part):
+    """A framework as its dated data file gives it, filled from the ledger."""
+
+    id: str
+    name: str
+    source: str
+    dated: str
+    mapping_dated: str
+    requirements: tuple[Requirement, ...]
+
+
+class LineageNode(Part):
+    """A run or an artifact in the picture of lineage."""
+
+    id: str
+    text: str
+    kind: Literal["artifact", "run"]
+    origin: str = "none"
+    level: int
+
+
+class LineagePart(Part):
+    """Where the set and the model come from."""
+
+    nodes: tuple[LineageNode, ...]
+    edges: tuple[tuple[str, str], ...]
+    left_out: int
+
+
+class RunPart(Part):
+    """One run of the ledger."""
+
+    run_id: str
+    verb: str
+    started: str
+    seconds: float | None
+    status: str
+    exit_code: int | None
+    verdict: str | None
+    seed: int | None
+    settings: tuple[Fact, ...]
+    settings_sha256: str
+    environment: int
+
+
+class Report(Part):
+    """The whole report."""
+
+    schema_: Literal["ethicclip/report/1"] = Field(default="ethicclip/report/1", alias="schema")
+    title: str
+    audience: Literal["shareable", "restricted"]
+    written: str
+    version: str
+    simulated: bool
+    banners: tuple[str, ...]
+    first_page: FirstPage
+    cohorts: tuple[CohortPart, ...]
+    splits: tuple[SplitPart, ...]
+    sets: tuple[SetPart, ...]
+    audits: tuple[AuditPart, ...]
+    trainings: tuple[TrainingPart, ...]
+    evaluations: tuple[EvaluationPart, ...]
+    frameworks: tuple[Framework, ...]
+    lineage: LineagePart
+    runs: tuple[RunPart, ...]
+    environments: tuple[tuple[Fact, ...], ...]
+    ledger: Ledger
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON types, under the names of the published schema."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of ``report.json``."""
+    return Report.model_json_schema(by_alias=True)

@@ -1,0 +1,97 @@
+"""Text that may come from anywhere, made fit to be read: no control characters, no endless line, numbers as people write.
+
+HTML is escaped by the template; this module cares for what escaping leaves: characters that hide, reorder or flood.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+LONGEST = 600
+_HARMLESS = frozenset("\n\t")
+
+
+def clean(text: str, limit: int = LONGEST) -> str:
+    """Show control, format and private characters as escapes, and cut what is longer than `limit`."""
+    shown = text[: limit + 1]
+    if any(character not in _HARMLESS and unicodedata.category(character)[0] == "C" for character in shown):
+        shown = "".join(
+            character
+            if character in _HARMLESS or unicodedata.category(character)[0] != "C"
+            else character.encode("unicode_escape", "surrogatepass").decode()
+            for character in shown
+        )
+    if len(text) > limit:
+        return f"{shown[:limit]}... ({len(text)} characters)"
+    return shown
+
+
+def clean_all(value: Any) -> Any:
+    """`clean` every string in JSON types, names of fields included."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {clean(str(name), 200): clean_all(item) for name, item in value.items()}
+    if isinstance(value, Sequence):
+        return [clean_all(item) for item in value]
+    return value
+
+
+def number(value: Any) -> str:
+    """A number as text: grouped thousands, at most four significant decimals; other values as they are."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value == int(value) and abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)
+
+
+def interval(estimate: Any, low: Any = None, high: Any = None, n: Any = None, unit: str | None = None) -> str:
+    """An estimate with its interval and sample size, or what is missing of them."""
+    if not isinstance(estimate, int | float):
+        return "could not be computed"
+    text = number(estimate)
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        text += f" [{number(low)}, {number(high)}]"
+    if n is not None:
+        text += f" (n = {number(n)}{' ' + unit if unit else ''})"
+    return text
+
+
+def label(name: str) -> str:
+    """A field's name as words."""
+    words = name.replace("_", " ").replace("/", " / ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def day(time: str | None) -> str:
+    """The day of an ISO 8601 time."""
+    return (time or "")[:10] or "unknown"
+
+
+def facts_of(values: Any, *, skip: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """A mapping as (name, text) pairs: estimates with their intervals, nested mappings joined, long lists counted."""
+    found: list[tuple[str, str]] = []
+    if not isinstance(values, Mapping):
+        return found
+    for name, value in values.items():
+        if name in skip:
+            continue
+        if isinstance(value, Mapping) and "estimate" in value:
+            estimate = [value.get(part) for part in ("estimate", "low", "high", "n")]
+            found.append((label(name), interval(*estimate)))
+        elif isinstance(value, Mapping):
+            found.extend((f"{label(name)}: {inner.lower()}", text) for inner, text in facts_of(value))
+        elif isinstance(value, list | tuple):
+            plain = all(not isinstance(item, Mapping | list | tuple) for item in value)
+            short = plain and len(value) <= 12
+            found.append((label(name), ", ".join(number(item) for item in value) if short else f"{len(value)} entries"))
+        else:
+            found.append((label(name), number(value)))
+    return found

@@ -1,0 +1,27 @@
+"""CLIP pretraining on pair sets: deterministic data order, soft contrastive targets, checkpoints that resume."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ethicclip.training.loop import TrainResult as TrainResult
+    from ethicclip.training.loop import train as train
+    from ethicclip.training.planning import TrainPlan as TrainPlan
+    from ethicclip.training.planning import plan as plan
+    from ethicclip.training.settings import TrainSettings as TrainSettings
+
+_HOMES = {
+    "TrainPlan": "ethicclip.training.planning",
+    "TrainResult": "ethicclip.training.loop",
+    "TrainSettings": "ethicclip.training.settings",
+    "plan": "ethicclip.training.planning",
+    "train": "ethicclip.training.loop",
+}
+
+__all__ = ["TrainPlan", "TrainResult", "TrainSettings", "plan", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

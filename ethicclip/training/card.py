@@ -1,0 +1,79 @@
+"""The run's model card: what it was trained on and under which licence, how to load it, what is not known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_DATA_WORDS = {
+    "synthetic": "synthetic pictures only",
+    "real": "pictures of real patients",
+    "mixed": "synthetic pictures and pictures of real patients",
+}
+
+_REAL = (
+    "Weights, loss curve and checkpoints were computed from pictures of real patients: treat this folder as restricted."
+)
+_PRIVACY_WORDS = {
+    "synthetic": "What the weights can reveal of real patients depends on how the pictures were made: see the leakage "
+    "audit of each set.",
+    "real": _REAL,
+    "mixed": _REAL,
+}
+
+
+def model_card(run: dict[str, Any]) -> str:
+    """The card in Markdown from the contents of run.json."""
+    settings, data = run["settings"], run["data"]
+    origins = sorted({source["origin"] for source in data})
+    origin = origins[0] if len(origins) == 1 else "mixed"
+    licences = sorted({source["licence"] for source in data})
+    rows = "\n".join(
+        f"| {number} | {source['pairs']} | {source['origin']} | {source['licence']} | `{source['digest'][:16]}` |"
+        for number, source in enumerate(data, start=1)
+    )
+    size, local_mean = run["preprocess"]["size"], run["preprocess"]["local_mean"]
+    treated = "cropped to the field of view, resized, local mean subtracted" if local_mean else "cropped and resized"
+    languages = ", ".join(settings["languages"])
+    return f"""---
+license: {licences[0] if len(licences) == 1 else "other"}
+library_name: open_clip
+tags: [fundus, clip, zero-shot-image-classification]
+---
+
+# {run["model"]["name"]}: a fundus CLIP model
+
+Trained with EthicCLIP {run["versions"]["ethicclip"]} on {_DATA_WORDS[origin]}.
+{run["model"]["parameters"]:,} weights; input {size} x {size} pixels ({treated}); caption languages {languages};
+objective `{settings["objective"]}`; {run["steps"]:,} steps of {run["batch_size"]} pairs; seed {settings["seed"]}.
+
+## Data
+
+| set | pairs | origin | licence | digest |
+|---|---|---|---|---|
+{rows}
+
+The licences of the data are carried over to the weights: {"; ".join(licences)}.
+
+## Privacy
+
+No differential privacy was used; no epsilon is claimed.
+{_PRIVACY_WORDS[origin]}
+
+## Use
+
+```python
+from pathlib import Path
+from ethicclip import clip
+model = clip.load(Path("RUN"))                       # this folder
+images = model.encode_images([pixels])               # uint8 RGB, any size
+texts = model.encode_texts(["A fundus photograph of glaucoma."])
+```
+
+Plain open_clip loads the same weights with `open_clip.create_model_and_transforms("local-dir:RUN")`. Its transform
+lacks the preprocessing of `ethicclip_model.json`: feed it tensors from `ethicclip.clip.FundusPreprocess`.
+
+## Limits
+
+A research model. Scores on real eyes are not part of this card: measure them with `ethicclip evaluate`.
+Not a medical device, not for diagnosis.
+"""

@@ -1,0 +1,83 @@
+"""Contrastive objectives: CLIP, CLIP with soft targets, SigLIP.
+
+Formulas: CLIP, Radford et al. 2021 (2103.00020), section 2.3; soft targets from label overlap as in UniCL (Yang et al.
+2022, 2204.03610) mixed with the identity; SigLIP, Zhai et al. 2023 (2303.15343), section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from ethicclip.training.settings import Objective
+
+MAX_LOGIT_SCALE = 100.0
+
+
+def label_similarity(labels: Sequence[frozenset[str]]) -> Tensor:
+    """How alike the findings of pairs are: float32 (b, b), the Jaccard index of their label sets, 1 on the diagonal.
+
+    A pair without labels is like itself only.
+    """
+    names = sorted(set().union(*labels))
+    column = {name: index for index, name in enumerate(names)}
+    sets = torch.zeros(len(labels), max(1, len(names)))
+    for row, tokens in enumerate(labels):
+        for token in tokens:
+            sets[row, column[token]] = 1.0
+    both = sets @ sets.T
+    sizes = sets.sum(1)
+    either = sizes[:, None] + sizes[None, :] - both
+    similarity = both / either.clamp(min=1.0)
+    similarity.fill_diagonal_(1.0)
+    return similarity
+
+
+def contrastive_loss(
+    image: Tensor,
+    text: Tensor,
+    logit_scale: Tensor,
+    logit_bias: Tensor | None,
+    similarity: Tensor,
+    *,
+    objective: Objective,
+    soft_weight: float,
+) -> Tensor:
+    """The loss of one batch.
+
+    Args:
+        image: Unit vectors of the pictures, float32 of shape (b, d).
+        text: Unit vectors of the captions, float32 of shape (b, d); row i belongs to row i of `image`.
+        logit_scale: Factor on the cosine similarities (already exponentiated).
+        logit_bias: Of SigLIP, added to the logits; None otherwise.
+        similarity: (b, b) from `label_similarity`.
+        objective: Which loss.
+        soft_weight: Of "soft_clip", see `TrainSettings`.
+
+    Returns:
+        A scalar.
+    """
+    logits = logit_scale * image @ text.T
+    if objective == "siglip":
+        if logit_bias is not None:
+            logits = logits + logit_bias
+        # Same findings: neither a match nor a mismatch can be claimed in between, so the target is soft.
+        matched = logsigmoid(logits) * similarity
+        unmatched = logsigmoid(-logits) * (1.0 - similarity)
+        return -(matched + unmatched).sum() / len(image)
+    identity = torch.eye(len(image), device=logits.device)
+    target = identity
+    if objective == "soft_clip":
+        target = (1.0 - soft_weight) * identity + soft_weight * similarity / similarity.sum(1, keepdim=True)
+    by_image = -(target * logits.log_softmax(1)).sum(1).mean()
+    # Rows of the target sum to one in both directions only when it is normalised for each.
+    back = (
+        target
+        if objective == "clip"
+        else (1.0 - soft_weight) * identity + soft_weight * (similarity / similarity.sum(0, keepdim=True)).T
+    )
+    by_text = -(back * logits.T.log_softmax(1)).sum(1).mean()
+    return (by_image + by_text) / 2

@@ -1,0 +1,65 @@
+"""What `train` can be told. What changes only speed (workers, cache) is an argument, not a setting."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from ethicclip.settings import Settings
+
+Objective = Literal["clip", "soft_clip", "siglip"]
+Language = Literal["en", "zh"]
+
+
+class TrainSettings(Settings):
+    """Settings of one training run.
+
+    Attributes:
+        model: A config of `clip/configs` or the name of an open_clip architecture.
+        image_size: Side of the model's input in pixels; None takes the config's.
+        local_mean: Subtract the local mean from every picture (see `clip.preprocessing`).
+        epochs: Passes over all pairs.
+        batch_size: Pairs a step; each is contrasted with all others of its step.
+        learning_rate: Highest learning rate, after warm-up.
+        warmup: Share of all steps in which the rate rises from zero; then it falls as a cosine to zero.
+        weight_decay: Of AdamW, on matrices and filters only.
+        gradient_clip: Largest norm of the gradient of all weights together.
+        objective: "clip" (each picture has one right caption), "soft_clip" (captions of pairs with like labels share
+            the target), "siglip" (every pair of picture and caption is judged alone).
+        soft_weight: Of "soft_clip": share of the target that goes to all pairs with similar labels, the rest stays with
+            the pair's own caption.
+        languages: Caption languages to draw from, evenly.
+        prompt_share: Share of captions replaced by the plain name of the diagnosis, the form of zero-shot prompts.
+        augment: Small rotations, scalings, shifts and changes of contrast: none that makes a caption untrue.
+        precision: "fp32", "bf16", or "auto": bf16 on a GPU that has it, fp32 otherwise.
+        device: "cpu", "cuda", or "auto": the GPU when there is one.
+        seed: Of weights, order, captions and augmentation.
+        checkpoint_steps: Steps between checkpoints.
+    """
+
+    model: str = "tiny"
+    image_size: Annotated[int, Field(ge=32, le=2048)] | None = None
+    local_mean: bool = True
+    epochs: Annotated[int, Field(ge=1)] = 12
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+    objective: Objective = "soft_clip"
+    soft_weight: Annotated[float, Field(ge=0, le=1)] = 0.8
+    languages: tuple[Language, ...] = ("en", "zh")
+    prompt_share: Annotated[float, Field(ge=0, le=1)] = 0.25
+    augment: bool = True
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    checkpoint_steps: Annotated[int, Field(ge=1)] = 200
+
+    @field_validator("languages")
+    @classmethod
+    def _some_language(cls, languages: tuple[Language, ...]) -> tuple[Language, ...]:
+        if not languages or len(set(languages)) != len(languages):
+            raise ValueError("name each caption language once, and at least one")
+        return languages
