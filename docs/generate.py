@@ -5,61 +5,62 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
+from typing import Any
 
-import typer
 from typer.main import get_command
 
 from ethicclip.cli.main import app
 
 TARGET = Path(__file__).parent / "cli.md"
 
+HEAD = """\
+# Command line
+
+Written from the commands by `make docs`; do not edit by hand. Exit codes: [exit-codes.md](exit-codes.md).
+"""
+
 
 def reference() -> str:
     """The command-line reference as Markdown."""
-    group = get_command(app)
-    lines = [
-        "# Command line",
-        "",
-        "Written from the commands by `make docs`; do not edit by hand. Exit codes: [exit-codes.md](exit-codes.md).",
-        "",
-    ]
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
-        context = typer.Context(command, info_name=f"ethicclip {name}")
-        lines += [f"## ethicclip {name}", "", *(line.strip() for line in (command.help or "").splitlines()), ""]
-        lines += ["```", *command.collect_usage_pieces(context)[:0], f"ethicclip {name} {usage(command, context)}", "```", ""]
-        lines += ["| option | meaning | default |", "|---|---|---|"]
-        for parameter in command.params:
-            lines.append(row(parameter, context))
-        lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    return "\n".join([HEAD, *(section(name, command) for name, command in commands.items())])
 
 
-def usage(command: typer.core.TyperCommand, context: typer.Context) -> str:
-    """The usage pieces on one line."""
-    return " ".join(command.collect_usage_pieces(context))
+def section(name: str, command: Any) -> str:
+    """One verb: usage, purpose, a row for each argument and option."""
+    arguments = [shown_name(parameter) for parameter in command.params if is_argument(parameter)]
+    text = "\n".join(line.strip() for line in command.help.strip().splitlines())
+    rows = "\n".join(row(parameter) for parameter in command.params)
+    usage = " ".join(["ethicclip", name, *arguments, "[OPTIONS]"])
+    return f"## {name}\n\n    {usage}\n\n{text}\n\n| option | meaning | default |\n|---|---|---|\n{rows}\n"
 
 
-def row(parameter: object, context: typer.Context) -> str:
-    """One table row for an argument or option."""
-    names = getattr(parameter, "opts", [])
-    secondary = getattr(parameter, "secondary_opts", [])
-    is_argument = getattr(parameter, "param_type_name", "") == "argument"
-    shown = f"`{parameter.make_metavar(ctx=context)}`" if is_argument else ", ".join(f"`{n}`" for n in [*names, *secondary])  # type: ignore[attr-defined]
-    meaning = (getattr(parameter, "help", "") or "").replace("|", "\\|")
-    show = getattr(parameter, "show_default", True)
-    default = getattr(parameter, "default", None)
-    if getattr(parameter, "required", False):
-        text = "required"
-    elif isinstance(show, str):
-        text = f"`{show}`"
-    elif default in (None, False, (), []):
-        text = ""
+def is_argument(parameter: Any) -> bool:
+    """Arguments stand by position, options by name."""
+    return bool(parameter.param_type_name == "argument")
+
+
+def shown_name(parameter: Any) -> str:
+    """How a user writes it."""
+    if is_argument(parameter):
+        name = parameter.metavar or parameter.name.upper()
+        return f"{name}..." if parameter.nargs == -1 else name
+    return ", ".join([*parameter.opts, *parameter.secondary_opts])
+
+
+def row(parameter: Any) -> str:
+    """One table row."""
+    if parameter.required:
+        default = "required"
+    elif isinstance(parameter.show_default, str):
+        default = parameter.show_default
+    elif parameter.default in (None, False, (), []):
+        default = ""
     else:
-        text = f"`{default}`"
-    variable = getattr(parameter, "envvar", None)
-    if variable:
-        text += f" (or `{variable}`)"
-    return f"| {shown} | {meaning} | {text} |"
+        default = f"`{parameter.default}`"
+    if getattr(parameter, "envvar", None):
+        default += f" or `${parameter.envvar}`"
+    return f"| `{shown_name(parameter)}` | {(parameter.help or '').replace('|', chr(92) + '|')} | {default} |"
 
 
 def main() -> int:
@@ -71,7 +72,8 @@ def main() -> int:
     present = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
     if present == text:
         return 0
-    sys.stderr.writelines(difflib.unified_diff(present.splitlines(True), text.splitlines(True), "docs/cli.md", "commands"))
+    difference = difflib.unified_diff(present.splitlines(True), text.splitlines(True), "docs/cli.md", "commands")
+    sys.stderr.writelines(difference)
     sys.stderr.write("docs/cli.md has drifted from the commands: run `make docs`\n")
     return 1
 

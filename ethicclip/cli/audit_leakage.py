@@ -9,9 +9,7 @@ import typer
 
 from ethicclip.cli import options
 from ethicclip.cli.console import console_progress, print_json, print_lines
-from ethicclip.cli.recording import audit_artifacts, cohort_artifact, images_artifact, record_audit_metrics, recorded
 from ethicclip.errors import ExitCode
-from ethicclip.settings import resolve
 
 if TYPE_CHECKING:
     from ethicclip.audits import AuditResult, AuditSettings
@@ -51,6 +49,7 @@ def command(
     """
     from ethicclip.audits import AuditSettings
     from ethicclip.cohorts import read_cohort
+    from ethicclip.settings import resolve
 
     flags = {"alpha": alpha, "descriptor": descriptor, "scores": scores, "seed": seed}
     settings = resolve(AuditSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
@@ -79,6 +78,13 @@ def perform(
 ) -> AuditResult:
     """Audit and record it."""
     from ethicclip.audits import audit_leakage
+    from ethicclip.cli.recording import (
+        audit_artifacts,
+        cohort_artifact,
+        images_artifact,
+        record_audit_metrics,
+        recorded,
+    )
     from ethicclip.pairs import open_images
 
     images = open_images(synthetic)

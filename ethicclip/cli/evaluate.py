@@ -9,15 +9,7 @@ import typer
 
 from ethicclip.cli import options
 from ethicclip.cli.console import console_progress, print_json, print_lines
-from ethicclip.cli.recording import (
-    cohort_artifact,
-    evaluation_artifacts,
-    model_artifacts,
-    record_evaluation_metrics,
-    recorded,
-)
 from ethicclip.errors import ExitCode
-from ethicclip.settings import resolve
 
 if TYPE_CHECKING:
     from ethicclip.cohorts import Cohort
@@ -50,6 +42,7 @@ def command(
     """Classify real eyes by comparing each with prompts, and say how good that is, with intervals by patient."""
     from ethicclip.cohorts import read_cohort
     from ethicclip.evaluation import EvaluateSettings
+    from ethicclip.settings import resolve
 
     flags = {
         "label_column": label_column,
@@ -71,6 +64,13 @@ def perform(
     settings: EvaluateSettings, run_folder: Path, eyes: Cohort, out: Path, *, ledger: Path, progress: Progress
 ) -> EvaluateResult:
     """Evaluate and record it."""
+    from ethicclip.cli.recording import (
+        cohort_artifact,
+        evaluation_artifacts,
+        model_artifacts,
+        record_evaluation_metrics,
+        recorded,
+    )
     from ethicclip.clip import load
     from ethicclip.evaluation import evaluate
 

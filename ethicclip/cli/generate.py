@@ -9,9 +9,7 @@ import typer
 
 from ethicclip.cli import options
 from ethicclip.cli.console import console_progress, print_json, print_lines
-from ethicclip.cli.recording import pair_set_artifact, recorded
 from ethicclip.errors import ExitCode
-from ethicclip.settings import resolve
 
 if TYPE_CHECKING:
     from ethicclip.generation import GenerateResult, GenerateSettings
@@ -42,6 +40,7 @@ def command(
     same bytes.
     """
     from ethicclip.generation import GenerateSettings, plan
+    from ethicclip.settings import resolve
 
     flags = {"count": count, "engine": engine, "size": size, "seed": seed, "languages": options.comma_list(languages)}
     settings = resolve(GenerateSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
@@ -59,6 +58,7 @@ def command(
 
 def perform(settings: GenerateSettings, out: Path, *, workers: int, ledger: Path, progress: Progress) -> GenerateResult:
     """Generate and record it."""
+    from ethicclip.cli.recording import pair_set_artifact, recorded
     from ethicclip.generation import generate
     from ethicclip.pairs import PairSet
 

@@ -105,9 +105,7 @@ def run_demo(
     write_json(out / MARK, {"schema": SCHEMA, "finished": False})
     if cohort is None:
         progress.say("1/8 simulating a population in place of real patients")
-        cohort = simulate_cohort(
-            out / "population", patients=settings.patients, seed=settings.seed, workers=workers, progress=progress
-        )
+        cohort = simulate_cohort(out / "population", patients=settings.patients, seed=settings.seed, progress=progress)
     population = read_cohort(cohort)
     progress.say(f"2/8 splitting {len(population)} images by patient")
     split.perform(SplitSettings(seed=settings.seed), population, out / "split", ledger=ledger, progress=progress)

@@ -9,9 +9,7 @@ import typer
 
 from ethicclip.cli import options
 from ethicclip.cli.console import print_json, print_lines
-from ethicclip.cli.recording import file_artifact, recorded
 from ethicclip.errors import ExitCode
-from ethicclip.settings import resolve
 
 if TYPE_CHECKING:
     from ethicclip.reports import ReportResult, ReportSettings
@@ -33,6 +31,7 @@ def command(
 ) -> int:
     """Write the evidence of a ledger as one HTML page and JSON, signed, to be verified offline."""
     from ethicclip.reports import ReportSettings
+    from ethicclip.settings import resolve
 
     flags = {"audience": audience, "title": title}
     settings = resolve(ReportSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
@@ -43,6 +42,7 @@ def command(
 
 def perform(settings: ReportSettings, out: Path, *, ledger: Path) -> ReportResult:
     """Write the report, then record that it was written."""
+    from ethicclip.cli.recording import file_artifact, recorded
     from ethicclip.reports import write_report
 
     result = write_report(settings, ledger, out)

@@ -9,9 +9,7 @@ import typer
 
 from ethicclip.cli import options
 from ethicclip.cli.console import console_progress, print_json, print_lines
-from ethicclip.cli.recording import cohort_artifact, recorded
 from ethicclip.errors import ExitCode, UsageError
-from ethicclip.settings import resolve
 
 if TYPE_CHECKING:
     from ethicclip.cohorts import Cohort, SplitResult, SplitSettings
@@ -38,6 +36,7 @@ def command(
     Copies no image: each part is a table of absolute paths.
     """
     from ethicclip.cohorts import SplitSettings, read_cohort
+    from ethicclip.settings import resolve
 
     settings = resolve(
         SplitSettings,
@@ -64,6 +63,7 @@ def command(
 
 def perform(settings: SplitSettings, whole: Cohort, out: Path, *, ledger: Path, progress: Progress) -> SplitResult:
     """Split and record it."""
+    from ethicclip.cli.recording import cohort_artifact, recorded
     from ethicclip.cohorts import read_cohort, split_cohort
 
     with recorded(ledger, NAME, settings) as run:

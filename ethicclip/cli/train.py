@@ -10,9 +10,7 @@ import typer
 
 from ethicclip.cli import options
 from ethicclip.cli.console import console_progress, print_json, print_lines
-from ethicclip.cli.recording import model_artifacts, pair_set_artifact, recorded
 from ethicclip.errors import ExitCode, UsageError
-from ethicclip.settings import resolve
 
 if TYPE_CHECKING:
     from ethicclip.pairs import PairSet
@@ -47,6 +45,8 @@ def command(
     json: options.Json = False,
 ) -> int:
     """Train an open_clip model on pair sets; checkpoints are safetensors and a resumed run continues its loss curve."""
+    from ethicclip.settings import resolve
+
     if epsilon is not None:
         raise UsageError(
             f"--epsilon {epsilon}: differentially private training arrives with the private path",
@@ -81,6 +81,7 @@ def perform(
     progress: Progress,
 ) -> TrainResult:
     """Train and record it."""
+    from ethicclip.cli.recording import model_artifacts, pair_set_artifact, recorded
     from ethicclip.training import train
 
     with recorded(ledger, NAME, settings) as run:
