@@ -21,7 +21,9 @@ class Outer(Settings):
 def test_precedence_is_defaults_file_set_flags(tmp_path: Path) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text("make: {size: 1, inner: {depth: 5, width: 6}}\nother: {nonsense: 1}\n")
-    settings = resolve(Outer, verb="make", config=config, overrides=["inner.depth=7"], flags={"size": 512, "inner": None})
+    settings = resolve(
+        Outer, verb="make", config=config, overrides=["inner.depth=7"], flags={"size": 512, "inner": None}
+    )
     assert settings == Outer(size=512, inner=Inner(depth=7, width=6))
 
 

@@ -57,10 +57,17 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How much is looked at: candidates verified per query, and whether the mirror is asked too."""
+    """How much is looked at.
+
+    Attributes:
+        candidates: Pictures with the most votes that are verified for each query.
+        mirror: Whether the query's mirror image is asked too.
+        least_votes: Only pictures with more votes than this are verified.
+    """
 
     candidates: int = 10
     mirror: bool = True
+    least_votes: float = 0.0
 
 
 class Comparer:
@@ -152,12 +159,14 @@ class Comparer:
         def judge(row: int) -> list[Pair]:
             if batch.empty[row]:
                 return []
+            features = (batch.features[row], *([turned[row]] if effort.mirror else []))
+            small = (batch.thumbnails[row], flipped[row])
+            voted = self._voted(votes[:, row], effort)
             pairs = []
-            for picture in self._candidates(votes[:, row], alike[row], effort.candidates):
-                side = int(votes[:, row, picture].argmax())
-                features = (batch.features[row], *([turned[row]] if effort.mirror else []))
-                small = (batch.thumbnails[row], flipped[row])
-                pairs.append(self._pair(features, small, picture, side, float(votes[side, row, picture])))
+            for picture in sorted({*voted, *alike[row]}):
+                pair = self._pair(features, small, picture, votes[:, row, picture], voted=picture in voted)
+                if pair is not None:
+                    pairs.append(pair)
             return sorted(pairs, key=lambda pair: (-pair.score, pair.picture))
 
         return list(in_order(judge, len(batch), workers))
@@ -176,25 +185,37 @@ class Comparer:
         return found
 
     @staticmethod
-    def _candidates(votes: Doubles, alike: Sequence[int], count: int) -> list[int]:
+    def _voted(votes: Doubles, effort: Effort) -> set[int]:
         best = votes.max(axis=0)
-        order = np.lexsort((np.arange(len(best)), -best))[:count]
-        voted = [int(row) for row in order if best[row] > 0]
-        return sorted({*voted, *alike})
+        order = np.lexsort((np.arange(len(best)), -best))[: effort.candidates]
+        return {int(row) for row in order if best[row] > effort.least_votes}
 
     def _pair(
-        self, features: Sequence[LocalFeatures], small: Sequence[pixel.Thumbnail], picture: int, side: int, votes: float
-    ) -> Pair:
+        self,
+        features: Sequence[LocalFeatures],
+        small: Sequence[pixel.Thumbnail],
+        picture: int,
+        votes: Doubles,
+        *,
+        voted: bool,
+    ) -> Pair | None:
         tiles = [pixel.worst_tile(one, self.real.thumbnails[picture]) for one in small[: len(features)]]
         tile = min(tiles)
-        if votes <= 0 and tile < _PIXEL_REACH:
-            side = int(np.argmin(tiles))
+        if not voted and self._index is not None and tile > _PIXEL_REACH:
+            # Alike to a global descriptor only, as all eyes are.
+            return None
+        side = int(votes.argmax()) if votes.max() > 0 else int(np.argmin(tiles))
         verification = NOTHING
         if self._index is not None:
             verification = verify_pair(features[side], self.real.features[picture], self._tolerances)
-        score = combined_score(verification.score, max(votes, 0.0), tile)
+        support = max(0.0, float(votes[side]))
         return Pair(
-            picture=picture, flipped=side == 1, score=score, votes=max(votes, 0.0), tile=tile, verification=verification
+            picture=picture,
+            flipped=side == 1,
+            score=combined_score(verification.score, support, tile),
+            votes=support,
+            tile=tile,
+            verification=verification,
         )
 
 

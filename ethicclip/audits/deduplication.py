@@ -7,16 +7,17 @@ one unit. A control patient linked to a reference patient was in effect seen by 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ethicclip.audits.comparison import Comparer, Effort, Pair
 from ethicclip.audits.decision import UNFITTED_START, stands_alone
-from ethicclip.audits.describing import CohortPictures, Described, describe
+from ethicclip.audits.describing import CohortPictures, describe
 from ethicclip.audits.description.local import Recipe
 from ethicclip.audits.retrieval import VoteSettings
-from ethicclip.audits.statistics import fit_tail
+from ethicclip.audits.statistics import FEWEST_IMPOSTORS, fit_tail
 from ethicclip.audits.verification import Tolerances
 from ethicclip.cohorts import Cohort
 from ethicclip.progress import SILENT, Progress
@@ -24,26 +25,71 @@ from ethicclip.progress import SILENT, Progress
 Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-_LIGHT = Effort(candidates=3, mirror=False)
 _EXPECTED_FALSE_LINKS = 0.05
+_SCREEN = 0.9
+_SCREENED_CANDIDATES = 3
 
 
-def self_comparison(comparer: Comparer, *, workers: int, progress: Progress) -> list[list[Pair]]:
-    """Each real picture against the pictures of all other patients, upright only: an eye is not flipped by a visit."""
-    return comparer.compare(
-        comparer.real, _LIGHT, exclude=comparer.patients, workers=workers, progress=progress, what="real images"
+@dataclass(frozen=True, kw_only=True)
+class Impostors:
+    """Real pictures compared with the pictures of *other* patients, exactly as synthetic images are.
+
+    Attributes:
+        rows: The pictures that were asked about, int64 (n,).
+        results: Their pairs, best first.
+    """
+
+    rows: Indices
+    results: Sequence[Sequence[Pair]]
+
+    def scores(self, unit: Indices) -> Doubles:
+        """Best score of each with another unit, 0 where there is none, float64 (n,)."""
+        best = [
+            max((pair.score for pair in pairs if unit[pair.picture] != unit[row]), default=0.0)
+            for row, pairs in zip(self.rows, self.results, strict=True)
+        ]
+        return np.array(best, dtype=np.float64)
+
+
+def impostor_pairs(
+    comparer: Comparer, effort: Effort, *, count: int, seed: int, workers: int, progress: Progress
+) -> Impostors:
+    """Compare `count` random real pictures with those of all other patients; blind to the sides."""
+    rng = np.random.default_rng([seed, 11])
+    shown = np.flatnonzero(~comparer.real.empty)
+    rows = np.sort(rng.choice(shown, size=min(count, len(shown)), replace=False)).astype(np.int64)
+    results = comparer.compare(
+        comparer.real.rows(rows),
+        effort,
+        exclude=comparer.patients[rows],
+        workers=workers,
+        progress=progress,
+        what="pairs of other patients",
     )
+    return Impostors(rows=rows, results=results)
 
 
-def same_eye_links(results: Sequence[Sequence[Pair]]) -> list[tuple[int, int, float]]:
+def same_eye_links(
+    comparer: Comparer, impostors: Impostors, *, workers: int, progress: Progress
+) -> list[tuple[int, int, float]]:
     """Pairs of pictures (i < j) of different patients that show one eye, with their scores, strongest first.
 
-    The threshold comes from the tail of the best scores themselves, nearly all of which are impostors, so that 0.05
-    false links are expected over all of them.
+    Every real picture is asked, upright only (an eye is not flipped by a visit), and what has more votes than nine in
+    ten impostors' best is verified. The threshold comes from the impostors' tail, so that 0.05 false links are expected
+    over all pictures; the few impostors that are links themselves do not move that tail.
     """
-    best = np.array([pairs[0].score if pairs else 0.0 for pairs in results])
-    tail = fit_tail(best, fallback=UNFITTED_START)
-    threshold = tail.threshold(expected=_EXPECTED_FALSE_LINKS, trials=len(results))
+    tail = fit_tail(impostors.scores(comparer.patients), fallback=UNFITTED_START)
+    threshold = tail.threshold(expected=_EXPECTED_FALSE_LINKS, trials=len(comparer.real))
+    votes = [max((pair.votes for pair in pairs), default=0.0) for pairs in impostors.results]
+    screen = float(np.quantile(votes, _SCREEN)) if len(votes) >= FEWEST_IMPOSTORS else 0.0
+    results = comparer.compare(
+        comparer.real,
+        Effort(candidates=_SCREENED_CANDIDATES, mirror=False, least_votes=screen),
+        exclude=comparer.patients,
+        workers=workers,
+        progress=progress,
+        what="real images with each other",
+    )
     found: dict[tuple[int, int], float] = {}
     for row, pairs in enumerate(results):
         for pair in pairs:
@@ -87,15 +133,11 @@ def same_eye_pairs(
         CohortPictures(cohort), recipe or Recipe(), what="the cohort", workers=workers, progress=progress
     )
     comparer = Comparer(described, numbered(cohort.patients()), votes=VoteSettings(), tolerances=Tolerances())
-    return same_eye_links(self_comparison(comparer, workers=workers, progress=progress))
+    impostors = impostor_pairs(comparer, Effort(candidates=8), count=400, seed=0, workers=workers, progress=progress)
+    return same_eye_links(comparer, impostors, workers=workers, progress=progress)
 
 
 def numbered(patients: Sequence[str]) -> Indices:
     """Patients as numbers in the order of first appearance, int64 (n,)."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(patient, len(numbers)) for patient in patients], dtype=np.int64)
-
-
-def active(described: Described) -> npt.NDArray[np.bool_]:
-    """Pictures that show something, bool (n,)."""
-    return ~described.empty

@@ -15,7 +15,7 @@ from ethicclip.audits.description.local import LocalFeatures, Recipe, describe_p
 from ethicclip.audits.description.pixel import SIDE, is_empty, thumbnail
 from ethicclip.cohorts import Cohort
 from ethicclip.errors import BadInputError
-from ethicclip.imaging import Pixels, read_image, refuse_unreadable
+from ethicclip.imaging import Pixels, field_of_view, read_image, refuse_unreadable
 from ethicclip.progress import Progress
 
 T = TypeVar("T")
@@ -112,8 +112,9 @@ def describe(
             return error.what
         if change is not None:
             image = change(i, image)
-        small = thumbnail(image)
-        features = describe_picture(image, recipe)
+        field = field_of_view(image)
+        small = thumbnail(image, field)
+        features = describe_picture(image, recipe, field)
         return (features.kept(slice(0, 0)) if is_empty(small) else features), small
 
     features: list[LocalFeatures] = []

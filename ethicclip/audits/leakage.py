@@ -26,7 +26,7 @@ from ethicclip.audits.decision import (
     find,
     reveal,
 )
-from ethicclip.audits.deduplication import merged_units, numbered, same_eye_links, self_comparison
+from ethicclip.audits.deduplication import impostor_pairs, merged_units, numbered, same_eye_links
 from ethicclip.audits.describing import CohortPictures, Described, Pictures, describe, joined
 from ethicclip.audits.description.local import Recipe
 from ethicclip.audits.ladder import KINDS, plant
@@ -81,7 +81,7 @@ def audit_leakage(
     described = describe(synthetic, real.recipe, what="the synthetic set", workers=workers, progress=progress)
     effort = Effort(candidates=settings.candidates)
     results = real.compare(described, effort, "the synthetic set")
-    calibration = calibrate(real.impostor_scores(effort), settings)
+    calibration = calibrate(real.impostor_scores(), settings)
     scored = reveal(results, real.pool)
     findings = find(scored, real.pool, calibration, settings)
     power = _measure_power(settings, real, effort, scored, findings, calibration, workers=workers, progress=progress)
@@ -149,7 +149,15 @@ class _RealSide:
             votes=VoteSettings(queries=settings.voting_keypoints, seed=settings.seed),
             tolerances=Tolerances(),
         )
-        self.links = same_eye_links(self_comparison(self.comparer, workers=workers, progress=progress))
+        self.impostors = impostor_pairs(
+            self.comparer,
+            Effort(candidates=settings.candidates),
+            count=settings.impostor_pictures,
+            seed=settings.seed,
+            workers=workers,
+            progress=progress,
+        )
+        self.links = same_eye_links(self.comparer, self.impostors, workers=workers, progress=progress)
         unit = merged_units(patients, self.links)
         self.patients = patients
         self._linked_unit = unit
@@ -165,36 +173,20 @@ class _RealSide:
         final[~dropped] = renumbered
         self.pool = Pool(unit=final, in_reference=seen[used], has_control=control is not None)
 
-    def compare(
-        self, queries: Described, effort: Effort, what: str, *, exclude: Indices | None = None
-    ) -> list[list[Pair]]:
+    def compare(self, queries: Described, effort: Effort, what: str) -> list[list[Pair]]:
         """Compare queries with every picture that takes part."""
         return self.comparer.compare(
             queries,
             effort,
-            exclude=exclude,
             allowed=self.allowed,
             workers=self._workers,
             progress=self._progress,
             what=what,
         )
 
-    def impostor_scores(self, effort: Effort) -> npt.NDArray[np.float64]:
+    def impostor_scores(self) -> npt.NDArray[np.float64]:
         """Best scores of real pictures with other patients, found exactly as those of synthetic images are."""
-        rng = np.random.default_rng([self.settings.seed, 11])
-        open_rows = np.flatnonzero(self.allowed)
-        count = min(self.settings.impostor_pictures, len(open_rows))
-        if count == 0 or len(self.pool.in_reference) < 2:
-            return np.zeros(0)
-        rows = np.sort(rng.choice(open_rows, size=count, replace=False))
-        results = self.compare(
-            self.comparer.real.rows(rows), effort, "pairs of other patients", exclude=self.patients[rows]
-        )
-        best = []
-        for row, pairs in zip(rows, results, strict=True):
-            others = [pair.score for pair in pairs if self._linked_unit[pair.picture] != self._linked_unit[row]]
-            best.append(max(others, default=0.0))
-        return np.array(best)
+        return self.impostors.scores(self._linked_unit) if len(self.pool.in_reference) > 1 else np.zeros(0)
 
     def ratios(self, described: Described) -> int:
         """How many synthetic images have a Carlini ratio under 1 (for a reader)."""

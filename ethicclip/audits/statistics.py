@@ -245,7 +245,7 @@ class TailModel:
     def threshold(self, *, expected: float, trials: int) -> float:
         """The score that impostors are expected to pass `expected` times in `trials`."""
         allowed = expected / max(1, trials)
-        return self.start + self.scale * max(0.0, float(np.log(self.share / allowed)))
+        return float(self.start + self.scale * max(0.0, np.log(self.share / allowed)))
 
 
 FEWEST_IMPOSTORS = 40
@@ -273,7 +273,7 @@ def fit_tail(scores: Doubles, *, quantile: float = 0.8, fallback: float = 0.0, l
             start=start, share=upper_limit(0, len(scores), level=level), scale=1.0, n=len(scores), fitted=True
         )
     error = float(norm.ppf(level)) / (np.log(2) * np.sqrt(len(excesses)))
-    scale = float(np.median(excesses)) / float(np.log(2)) * (1 + error)
+    scale = float(np.median(excesses) / np.log(2) * (1 + error))
     share = upper_limit(len(excesses), len(scores), level=level)
     return TailModel(start=start, share=share, scale=max(scale, 1e-6), n=len(scores), fitted=True)
 

@@ -19,8 +19,8 @@ NAME = "generate"
 
 
 def command(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the pair set.")],
     count: Annotated[int | None, typer.Option("--count", help="How many pairs.", show_default="required")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the pair set.")] = Path("pairs"),
     engine: Annotated[str | None, typer.Option("--engine", help="What draws the eyes.", show_default="phantom")] = None,
     size: Annotated[int | None, typer.Option("--size", help="Side of an image in pixels.", show_default="224")] = None,
     seed: options.Seed = None,

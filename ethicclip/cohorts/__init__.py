@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ethicclip.cohorts.cohort import Cohort as Cohort
-    from ethicclip.cohorts.near_duplicates import near_duplicates as near_duplicates
+    from ethicclip.cohorts.near_duplicates import find_near_duplicates as find_near_duplicates
     from ethicclip.cohorts.reading import read_cohort as read_cohort
     from ethicclip.cohorts.settings import SplitSettings as SplitSettings
     from ethicclip.cohorts.splitting import SplitResult as SplitResult
@@ -15,12 +15,12 @@ _HOMES = {
     "Cohort": "ethicclip.cohorts.cohort",
     "SplitResult": "ethicclip.cohorts.splitting",
     "SplitSettings": "ethicclip.cohorts.settings",
-    "near_duplicates": "ethicclip.cohorts.near_duplicates",
+    "find_near_duplicates": "ethicclip.cohorts.near_duplicates",
     "read_cohort": "ethicclip.cohorts.reading",
     "split_cohort": "ethicclip.cohorts.splitting",
 }
 
-__all__ = ["Cohort", "SplitResult", "SplitSettings", "near_duplicates", "read_cohort", "split_cohort"]
+__all__ = ["Cohort", "SplitResult", "SplitSettings", "find_near_duplicates", "read_cohort", "split_cohort"]
 
 
 def __getattr__(name: str) -> Any:

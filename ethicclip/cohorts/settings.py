@@ -8,7 +8,8 @@ from pydantic import Field, field_validator
 
 from ethicclip.settings import Settings
 
-NEAR_DUPLICATE_THRESHOLD = 0.8
+NEAR_DUPLICATE_THRESHOLD = 0.52
+"""In 2,893 real photographs the nearest two different eyes scored .46, the least repeat that was found .59."""
 
 _PART_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -20,8 +21,8 @@ class SplitSettings(Settings):
         parts: Share of the patients and images by part name, each over 0, together at most 1. What is left is
             left out, and said so.
         seed: Of the random order in which patients are dealt.
-        near_duplicate_threshold: Pictures whose signatures have at least this cosine count as one eye, so that
-            their patients stay together; 1 or more joins byte-equal copies only.
+        near_duplicate_threshold: Pictures that correlate at least this well once laid over each other count as one
+            eye, so that their patients stay together; 1 or more joins byte-equal copies only.
         stratify: A column, such as ``label``, whose values are to be spread over the parts by their shares too.
     """
 

@@ -202,6 +202,13 @@ def patient_indices(patients: Sequence[str]) -> Indices:
     return np.array([order[name] for name in patients], dtype=np.int64)
 
 
+def patient_folds(groups: Indices, folds: int, *, seed: int) -> Indices:
+    """The fold of each image, 0 ... folds-1, with all images of a patient in one; fewer folds for fewer patients."""
+    patients = int(groups.max()) + 1
+    order = np.random.default_rng(seed).permutation(patients)
+    return np.asarray(order[groups] % max(1, min(folds, patients)), dtype=np.int64)
+
+
 def unseen_variance(recalls: Array, patients: Indices) -> float:
     """Variance of a mean recall that a bootstrap misses because a class is wholly right or wholly wrong.
 

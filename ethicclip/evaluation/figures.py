@@ -188,8 +188,8 @@ def _roc(predictions: Predictions, found: dict[str, Any], resampler: Resampler, 
         axes.set_aspect("equal")
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
-        axes.set_title("\n".join(textwrap.wrap(name, 30)), fontsize=8.5)
-        axes.text(0.98, 0.05, f"AUROC {_interval_text(estimate)}", ha="right", fontsize=7.5, transform=axes.transAxes)
+        title = "\n".join([*textwrap.wrap(name, 30), f"AUROC {_interval_text(estimate)}"])
+        axes.set_title(title, fontsize=8.5)
     for place in range(len(panels), across * down):
         grid.flat[place].set_visible(False)
         # The panel above is now the lowest of its column and carries the numbers of the axis.

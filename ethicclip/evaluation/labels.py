@@ -23,6 +23,7 @@ from ethicclip.terms.conditions import (
 from ethicclip.terms.vocabulary import Concept, Vocabulary
 
 NO_LABEL = "(empty)"
+MOST_LABELS = 20
 _EMPTY = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
 
 
@@ -36,7 +37,8 @@ class LabelledRows:
         classes: What the indices mean.
         positive: Index of the positive class when there are two, else None.
         skipped: Labels that name no condition on purpose ("other", "multiple") -> rows.
-        left_out: Other labels that were not scored, and empty ones -> rows.
+        left_out: Other labels that were not scored, and empty ones -> rows; the rarest are pooled beyond
+            `MOST_LABELS`, since a column of free text can say more of a patient than a record should.
     """
 
     rows: tuple[int, ...]
@@ -101,7 +103,7 @@ def label_rows(
         classes=chosen,
         positive=_positive(chosen, positive, known, vocabulary),
         skipped=dict(sorted(skipped.items())),
-        left_out=dict(sorted(left_out.items())),
+        left_out=_pooled(left_out),
     )
 
 
@@ -191,6 +193,15 @@ def _positive(
         f"the positive class {positive!r} is not one of {chosen[0].id} and {chosen[1].id}",
         next_step="Name one of the two.",
     )
+
+
+def _pooled(counts: Counter[str]) -> dict[str, int]:
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    kept, pooled = ranked[:MOST_LABELS], ranked[MOST_LABELS:]
+    shown = dict(sorted(kept))
+    if pooled:
+        shown[f"({len(pooled)} further labels)"] = sum(count for _, count in pooled)
+    return shown
 
 
 def _refuse_too_few(chosen: Sequence[Concept], truth: Sequence[int], *, column: str) -> None:

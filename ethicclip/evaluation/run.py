@@ -22,6 +22,7 @@ from ethicclip import __version__
 from ethicclip.evaluation.bootstrap import FEW_PATIENTS, METHOD, Estimate, Resampler, patient_indices
 from ethicclip.evaluation.figures import draw_figures
 from ethicclip.evaluation.labels import LabelledRows, label_rows
+from ethicclip.evaluation.linear_probe import probe
 from ethicclip.evaluation.metrics import Array, confusion, threshold_at
 from ethicclip.evaluation.scoring import Predictions, score, to_json
 from ethicclip.evaluation.settings import EvaluateSettings
@@ -81,9 +82,12 @@ class EvaluateResult:
         for name in ("balanced_accuracy", "accuracy", "quadratic_kappa", "auroc"):
             if name in found:
                 lines.append(f"{name.replace('_', ' ')}: {_shown(found[name])}")
-        lines += [f"AUROC {name} against the rest: {_shown(v)}" for name, v in found["auroc_one_vs_rest"].items()]
+        if found["positive"] is None:
+            lines += [f"AUROC {name} against the rest: {_shown(v)}" for name, v in found["auroc_one_vs_rest"].items()]
         for name, single in found.get("single_statistics", {}).get("by_statistic", {}).items():
-            lines.append(f"balanced accuracy of {name} alone: {_shown(single['balanced_accuracy'])}")
+            lines.append(f"for comparison, balanced accuracy by {name}: {_shown(single['balanced_accuracy'])}")
+        if "linear_probe" in found:
+            lines.append(f"linear probe, balanced accuracy: {_shown(found['linear_probe']['balanced_accuracy'])}")
         aside = {**found["skipped"], **found["left_out"]}
         if aside:
             lines.append("not scored: " + ", ".join(f"{label} {count}" for label, count in aside.items()))
@@ -157,6 +161,9 @@ def evaluate(
                 "note": NOTE,
                 "by_statistic": baselines(np.stack(looks), predictions, resampler, seed=settings.seed),
             }
+        if settings.linear_probe:
+            progress.say("fitting linear probes in patient-disjoint folds")
+            found["linear_probe"] = probe(embeddings, predictions, resampler, seed=settings.seed)
         if parts:
             found["subgroups"] = {name: subgroup_table(predictions, part, resampler) for name, part in parts.items()}
         if settings.figures:
@@ -166,7 +173,8 @@ def evaluate(
         write_json(folder / "metrics.json", document)
         write_json(folder / "run.json", _run(settings, model, cohort, labelled, prompts))
         _write_predictions(folder / "predictions.csv", cohort, labels, labelled, predictions)
-    files = sorted(out.iterdir(), key=lambda path: (path.name != "metrics.json", path.name))
+    written = (path for path in out.iterdir() if not path.name.endswith(PARTIAL_SUFFIX))
+    files = sorted(written, key=lambda path: (path.name != "metrics.json", path.name))
     return EvaluateResult(out=out, metrics=document, files=tuple(files))
 
 
@@ -300,13 +308,19 @@ def _write_predictions(
 @contextmanager
 def _whole_folder(out: Path) -> Iterator[Path]:
     """Yield a folder beside `out` that becomes `out` when all went well, and vanishes when not."""
-    staging = out.with_name(f".{out.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    place = Path(os.path.abspath(out))  # noqa: PTH100 - lexical, so that "." has a name
+    staging = place.with_name(f".{place.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     with storage_errors(out):
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         try:
             yield staging
-            staging.replace(out)
+            if place.exists():
+                # Someone may stand in this folder, so it stays, and is filled; what readers look for comes last.
+                for path in sorted(staging.iterdir(), key=lambda path: (path.name == "metrics.json", path.name)):
+                    path.replace(place / path.name)
+            else:
+                staging.replace(place)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 

@@ -31,6 +31,7 @@ class EvaluateSettings(Settings):
         bins: Of the reliability curve.
         subgroups: Columns whose values are scored apart.
         single_statistics: Whether sharpness, contrast and darkness alone are scored beside the model.
+        linear_probe: Whether to fit a linear classifier on the embeddings too, in patient-disjoint folds.
         figures: Whether to draw them.
         batch_size: Images a forward pass.
         max_side: Longer side, in pixels, to which larger photographs are shrunk while reading.
@@ -50,6 +51,7 @@ class EvaluateSettings(Settings):
     bins: int = Field(default=10, ge=2, le=100)
     subgroups: tuple[str, ...] = ()
     single_statistics: bool = True
+    linear_probe: bool = False
     figures: bool = True
     batch_size: int = Field(default=64, ge=1)
     max_side: int = Field(default=1024, ge=64)

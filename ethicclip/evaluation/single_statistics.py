@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ethicclip.evaluation import metrics
-from ethicclip.evaluation.bootstrap import Resampler, Score, Statistic
+from ethicclip.evaluation.bootstrap import Resampler, Score, Statistic, patient_folds
 from ethicclip.evaluation.metrics import Array, Indices
 from ethicclip.evaluation.scoring import Predictions, ScorePath, confusion_scores, ranking_scores
 from ethicclip.imaging import Pixels, field_of_view
@@ -101,11 +101,9 @@ def _cross_fitted(values: Array, truth: Indices, groups: Indices, classes: int, 
 
     Each column has its own mean and variance a class; a class that the other folds lack is never chosen.
     """
-    patients = int(groups.max()) + 1
-    folds = np.random.default_rng(seed).permutation(patients) % min(_FOLDS, max(2, patients))
-    of_image = folds[groups]
+    of_image = patient_folds(groups, _FOLDS, seed=seed)
     logits = np.full((len(truth), classes), -1e6)
-    for fold in range(int(folds.max()) + 1):
+    for fold in range(int(of_image.max()) + 1):
         fit, use = of_image != fold, of_image == fold
         if not fit.any():
             continue

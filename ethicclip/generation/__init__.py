@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ethicclip.generation.generating import plan as plan
     from ethicclip.generation.phantom import PhantomEngine as PhantomEngine
     from ethicclip.generation.population import simulate_cohort as simulate_cohort
+    from ethicclip.generation.contact_sheet import preview as preview
     from ethicclip.generation.resolution import resolution_note as resolution_note
     from ethicclip.generation.settings import FindingsRecipe as FindingsRecipe
     from ethicclip.generation.settings import GenerateSettings as GenerateSettings
@@ -22,6 +23,7 @@ _HOMES = {
     "PhantomEngine": "ethicclip.generation.phantom",
     "generate": "ethicclip.generation.generating",
     "plan": "ethicclip.generation.generating",
+    "preview": "ethicclip.generation.contact_sheet",
     "resolution_note": "ethicclip.generation.resolution",
     "simulate_cohort": "ethicclip.generation.population",
 }
@@ -34,6 +36,7 @@ __all__ = [
     "PhantomEngine",
     "generate",
     "plan",
+    "preview",
     "resolution_note",
     "simulate_cohort",
 ]

@@ -95,14 +95,16 @@ def draw_photograph(
     """
     anatomy = eye.anatomy
     dark = anatomy.pigmentation - 0.5
-    level = 1.08 * camera.level * math.exp(random.normal(0, 0.25) - 0.45 * dark)
-    red_green = camera.red_green * math.exp(random.normal(0, 0.09) + 0.10 * dark)
+    level = 1.15 * camera.level * math.exp(random.normal(0, 0.23) - 0.42 * dark)
+    red_green = 1.05 * camera.red_green * math.exp(random.normal(0, 0.09) + 0.10 * dark)
     blue_green = 1.18 * camera.blue_green * math.exp(random.normal(0, 0.17) - 0.10 * dark)
     if not good and random.random() < 0.06:
         level *= random.uniform(0.4, 0.75)
+    # A picture that shows little blue and as much green as red would be olive, which no fundus is.
+    red_green = max(red_green, 1.2 + 0.25 * (1 - min(1.0, blue_green / 0.5)))
     # Overexposed skin tones lose red first; levels are bounded as a sensor's are.
-    green = min(level, 0.62)
-    red = min(green * red_green, 0.80 + 0.1 * random.random())
+    green = min(level, 0.56)
+    red = min(green * red_green, 0.84 + 0.1 * random.random())
     blue = green * blue_green
 
     on_disc = random.random() < 0.12
@@ -121,20 +123,22 @@ def draw_photograph(
     squeezed = cut and random.random() < 0.6
     bad = 0.0 if good else 1.0
     soft = random.random()
-    blur = random.uniform(1.0, 3.0) if soft < 0.66 else random.uniform(3.0, 6.0) if soft < 0.9 else random.uniform(6, 17)
+    blur = (
+        random.uniform(1.2, 3.0) if soft < 0.74 else random.uniform(3.0, 6.0) if soft < 0.94 else random.uniform(6, 14)
+    )
     return Photograph(
         camera=camera.name,
         field_deg=field,
         centre_x_um=disc_x * part + random.normal(0, loose),
         centre_y_um=disc_y * part + random.normal(0, loose),
         rotation_deg=float(np.clip(random.normal(0, 4.0), -12, 12)),
-        radius=random.uniform(0.985, 1.0) if random.random() < 0.8 else random.uniform(0.86, 0.985),
+        radius=random.uniform(0.985, 1.0) if random.random() < 0.88 else random.uniform(0.86, 0.985),
         cut=keep,
         stretch=1 / keep if squeezed else 1.0,
         colour=(red, green, blue),
         gamma=random.uniform(0.9, 1.25),
         saturation=camera.saturation * random.uniform(0.9, 1.1),
-        vignette=random.uniform(0.0, 0.5),
+        vignette=random.uniform(0.0, 0.6),
         blur=blur if not good else min(blur, 2.4),
         sharpening=camera.sharpening * random.uniform(0.0, 1.0),
         haze=bad * (_sometimes(random, 0.35, 0.05, 0.35) if random.random() < 0.9 else random.uniform(0.3, 0.78)),
@@ -145,9 +149,7 @@ def draw_photograph(
         dust=int(random.poisson(1.2)),
         streaks=int(random.poisson(0.25)),
         aberration=random.normal(0, 1.0),
-        noise=abs(random.normal(0, 0.004)) + 0.001,
+        noise=abs(random.normal(0, 0.003)) + 0.001,
         black_level=random.uniform(0, 0.012),
         quality=int(random.integers(62, 96)) if random.random() < 0.5 else 100,
     )
-
-

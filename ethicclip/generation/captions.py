@@ -226,7 +226,9 @@ class _Writer:
         found = signs_of(self.eye)
         if grading.conditions(self.eye) == (Condition.NORMAL,):
             healthy: list[Sign] = [("normal_disc", {}), ("normal_macula", {}), ("normal_vessels", {})]
-            found = found + [healthy[int(item)] for item in self.random.permutation(3)[: int(self.random.integers(1, 4))]]
+            found = found + [
+                healthy[int(item)] for item in self.random.permutation(3)[: int(self.random.integers(1, 4))]
+            ]
         most = int(self.random.integers(2, 6))
         if len(found) > most:
             # Readers name the main signs; which of them varies.
@@ -235,7 +237,9 @@ class _Writer:
         return self.join([self.fill(self.pick(self.grammar["signs"][name]), slots) for name, slots in found], "last")
 
     def impression(self) -> str:
-        return self.join([self.fill(self.pick(self.grammar["diagnoses"][name]), {}) for name in diagnoses_of(self.eye)], "diagnoses")
+        return self.join(
+            [self.fill(self.pick(self.grammar["diagnoses"][name]), {}) for name in diagnoses_of(self.eye)], "diagnoses"
+        )
 
     def write(self) -> str:
         normal = grading.conditions(self.eye) == (Condition.NORMAL,)

@@ -60,6 +60,10 @@ def _lognormal(random: Generator, median: float, spread: float, low: float, high
     return lambda: float(np.clip(median * math.exp(random.normal(0, spread)), low, high))
 
 
+def _exactly(value: float) -> Callable[[], float]:
+    return lambda: value
+
+
 def flame_haemorrhages(random: Generator, anatomy: Anatomy, places: list[Place], process: Process) -> list[Lesion]:
     """Bleeding that follows the nerve fibres."""
     return [
@@ -78,12 +82,20 @@ def flame_haemorrhages(random: Generator, anatomy: Anatomy, places: list[Place],
 
 
 def exudates(
-    random: Generator, anatomy: Anatomy, process: Process, *, clusters: int, nearest_um: float, centre: Place | None = None
+    random: Generator,
+    anatomy: Anatomy,
+    process: Process,
+    *,
+    clusters: int,
+    nearest_um: float,
+    centre: Place | None = None,
 ) -> list[Lesion]:
     """Hard exudate in clusters, some of them rings (circinate) round leaking vessels."""
     found = []
     for cluster in range(clusters):
-        x, y = centre if centre and cluster == 0 else _places(random, anatomy, 1, spread_um=1900, nearest_um=nearest_um)[0]
+        x, y = (
+            centre if centre and cluster == 0 else _places(random, anatomy, 1, spread_um=1900, nearest_um=nearest_um)[0]
+        )
         count = int(np.clip(14 * math.exp(random.normal(0, 0.7)), 3, 60))
         radius = random.uniform(180, 900)
         ring = random.random() < 0.35
@@ -94,7 +106,7 @@ def exudates(
             spot = (x + distance * math.cos(angle), y + distance * math.sin(angle))
             size = float(np.clip(58 * math.exp(random.normal(0, 0.5)), 22, 260))
             if math.hypot(*spot) - size / 2 >= nearest_um:
-                found += _many(random, [spot], Kind.HARD_EXUDATE, process, lambda size=size: size)
+                found += _many(random, [spot], Kind.HARD_EXUDATE, process, _exactly(size))
     return found
 
 
@@ -146,7 +158,10 @@ def diabetic_lesions(
                     wanted = int(random.integers(22, 32))
                     own: list[Place] = []
                     while len(own) < wanted:
-                        x, y = middle_x + sign_x * abs(random.normal(0, 3300)), middle_y + sign_y * abs(random.normal(0, 3300))
+                        x, y = (
+                            middle_x + sign_x * abs(random.normal(0, 3300)),
+                            middle_y + sign_y * abs(random.normal(0, 3300)),
+                        )
                         if _clear_of_disc(anatomy, x, y):
                             own.append((x, y))
                     lesions += _many(random, own, Kind.DOT_HAEMORRHAGE, process, dot)
@@ -204,11 +219,13 @@ def laser_scars(random: Generator, anatomy: Anatomy) -> list[Lesion]:
         for row in range(-11, 12):
             x = (column + 0.5 * (row % 2)) * spacing + random.normal(0, 0.22 * spacing)
             y = row * spacing * 0.87 + random.normal(0, 0.22 * spacing)
-            if math.hypot((x + 600) / 1.1, y) > 4300 and _clear_of_disc(anatomy, x * 0.8 + 900, y) and random.random() < 0.75:
+            if (
+                math.hypot((x + 600) / 1.1, y) > 4300
+                and _clear_of_disc(anatomy, x * 0.8 + 900, y)
+                and random.random() < 0.75
+            ):
                 places.append((float(x), float(y)))
-    return _many(
-        random, places, Kind.LASER_SCAR, Process.DIABETIC, _lognormal(random, 330, 0.3, 150, 650), aspect=1.15
-    )
+    return _many(random, places, Kind.LASER_SCAR, Process.DIABETIC, _lognormal(random, 330, 0.3, 150, 650), aspect=1.15)
 
 
 def macular_degeneration(random: Generator, anatomy: Anatomy, stage: str) -> list[Lesion]:
@@ -257,7 +274,9 @@ def macular_degeneration(random: Generator, anatomy: Anatomy, stage: str) -> lis
                     random, [(centre[0] + float(random.normal(0, 500)), centre[1] + float(random.normal(0, 500)))],
                     Kind.SUBRETINAL_HAEMORRHAGE, process, _lognormal(random, 1500, 0.5, 450, 5000),
                 )  # fmt: skip
-            lesions += _many(random, [centre], Kind.SUBRETINAL_FLUID, process, _lognormal(random, 2600, 0.3, 1400, 5000))
+            lesions += _many(
+                random, [centre], Kind.SUBRETINAL_FLUID, process, _lognormal(random, 2600, 0.3, 1400, 5000)
+            )
         if random.random() < 0.45:
             lesions += exudates(random, anatomy, process, clusters=int(random.integers(1, 3)), nearest_um=300)
     return lesions

@@ -12,7 +12,14 @@ from ethicclip.generation.findings import LesionKind as Kind
 
 
 def _one(
-    random: Generator, kind: Kind, process: Process, place: Place, diameter_um: float, *, strength: float, aspect: float = 1.0
+    random: Generator,
+    kind: Kind,
+    process: Process,
+    place: Place,
+    diameter_um: float,
+    *,
+    strength: float,
+    aspect: float = 1.0,
 ) -> Lesion:
     return Lesion(
         kind=kind,
@@ -34,9 +41,9 @@ def myopic_lesions(random: Generator, anatomy: Anatomy, *, patchy: bool, cracks:
     """Patches of chorioretinal atrophy and lacquer cracks of a long eye."""
     lesions = []
     if patchy:
-        for _ in range(int(random.integers(1, 6))):
+        for _ in range(int(random.integers(1, 8))):
             place = (random.normal(600, 2200), random.normal(200, 1500))
-            size = np.clip(1300 * math.exp(random.normal(0, 0.6)), 350, 5200)
+            size = np.clip(1500 * math.exp(random.normal(0, 0.6)), 350, 5200)
             lesions.append(
                 _one(
                     random, Kind.PATCHY_ATROPHY, Process.MYOPIC, place, size,
@@ -55,7 +62,14 @@ def myopic_lesions(random: Generator, anatomy: Anatomy, *, patchy: bool, cracks:
         for _ in range(int(random.integers(1, 4))):
             place = (random.normal(500, 1200), random.normal(0, 900))
             lesions.append(
-                _one(random, Kind.LACQUER_CRACK, Process.MYOPIC, place, random.uniform(900, 3200), strength=random.uniform(0.5, 1))
+                _one(
+                    random,
+                    Kind.LACQUER_CRACK,
+                    Process.MYOPIC,
+                    place,
+                    random.uniform(900, 3200),
+                    strength=random.uniform(0.5, 1),
+                )
             )
     return lesions
 

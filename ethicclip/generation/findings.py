@@ -1,4 +1,4 @@
-"""What is in an eye and how it was photographed: the typed description that every picture, label and caption comes from.
+"""What is in an eye and how it was photographed: the typed description that all pictures, labels and words come from.
 
 Lengths are micrometres on the retina. The frame is that of a RIGHT eye seen as photographed: the fovea is the
 origin, x grows towards the nose (the optic disc lies at positive x), y grows downwards (inferior). A left eye is

@@ -71,8 +71,11 @@ def has_glaucoma(eye: Eye) -> bool:
 
 
 def amd_stage(eye: Eye) -> str:
-    """"" (none), "early" (medium drusen), "intermediate" (large drusen, or pigment changes with medium ones),
-    "atrophic" or "neovascular"; drusen count within two disc diameters of the fovea."""
+    """Stage of macular degeneration, "" when there is none.
+
+    "early": medium drusen; "intermediate": large drusen, or pigment changes beside medium ones; "atrophic";
+    "neovascular". Drusen count within two disc diameters of the fovea.
+    """
     if eye.of(
         Kind.SUBRETINAL_HAEMORRHAGE, Kind.NEOVASCULAR_MEMBRANE, Kind.DISCIFORM_SCAR, Kind.SUBRETINAL_FLUID,
         process=Process.DEGENERATIVE,

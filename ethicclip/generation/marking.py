@@ -11,6 +11,7 @@ import re
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ethicclip.imaging import Pixels
 
@@ -28,7 +29,7 @@ _PACKET = (
     '</rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
 ).encode()
 
-_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
+_FORMATS = {"jpg": "JPEG", "webp": "WEBP"}
 
 
 def encode_marked(pixels: Pixels, suffix: str, *, quality: int) -> bytes:
@@ -41,8 +42,13 @@ def encode_marked(pixels: Pixels, suffix: str, *, quality: int) -> bytes:
     """
     buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    options: dict[str, int] = {} if suffix == "png" else {"quality": quality}
-    image.save(buffer, format=_FORMATS[suffix], xmp=_PACKET, **options)
+    if suffix == "png":
+        # Pillow writes XMP into JPEG and WebP by itself; in PNG it is a text chunk of this name.
+        chunks = PngInfo()
+        chunks.add_itxt("XML:com.adobe.xmp", _PACKET.decode())
+        image.save(buffer, format="PNG", pnginfo=chunks)
+    else:
+        image.save(buffer, format=_FORMATS[suffix], xmp=_PACKET, quality=quality)
     return buffer.getvalue()
 
 

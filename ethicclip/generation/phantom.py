@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 
 from ethicclip.generation import grading
 from ethicclip.generation.cameras import camera_named, draw_camera, draw_photograph
@@ -51,15 +52,22 @@ class PhantomEngine:
         camera = draw_camera(random)
         if recipe.camera is not None:
             camera = camera_named(recipe.camera)
-        photograph = draw_photograph(
-            random, eye, camera, good=recipe.quality == "good", field_deg=recipe.field_deg
-        )
+        photograph = draw_photograph(random, eye, camera, good=recipe.quality == "good", field_deg=recipe.field_deg)
         return eye, photograph
 
     def scene(self, index: int) -> Scene:
         """The rendered geometry of picture `index`, with masks of vessels, disc, cup and lesions."""
         eye, photograph = self.case(index)
         return render_scene(eye, photograph, self.settings.size, self._key(index))
+
+    def masks(self, index: int) -> dict[str, Pixels]:
+        """Ground truth of picture `index`: uint8 (size, size) of 0 or 255 for disc, cup, artery, vein and lesions.
+
+        The masks are those of the geometry: what haze or blur hides is still marked. Lesions carry the names of
+        `LesionKind`; a kind that the eye does not have has no mask.
+        """
+        scene = self.scene(index)
+        return {name: np.where(cover > 0.4, 255, 0).astype(np.uint8) for name, cover in scene.masks.items()}
 
     def image(self, index: int) -> Pixels:
         """Picture `index` before encoding: uint8 RGB (size, size, 3)."""
@@ -118,4 +126,3 @@ class PhantomEngine:
     def __call__(self, index: int) -> Pair:
         """Same as `pair`: the engine itself is the function that `write_pair_set` wants."""
         return self.pair(index)
-

@@ -30,7 +30,19 @@ from ethicclip.generation.streams import SIMULATED, Stream, stream
 from ethicclip.progress import SILENT, Progress
 from ethicclip.terms import Condition
 
-COLUMNS = ("file", "patient_id", "eye", "label", "dr_grade", "glaucoma", "amd", "cataract", "myopia", "hypertensive", "age")
+COLUMNS = (
+    "file",
+    "patient_id",
+    "eye",
+    "label",
+    "dr_grade",
+    "glaucoma",
+    "amd",
+    "cataract",
+    "myopia",
+    "hypertensive",
+    "age",
+)
 
 _LABELS = {
     Condition.NORMAL: "normal",

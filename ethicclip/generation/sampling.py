@@ -161,7 +161,10 @@ def draw_anatomy(random: np.random.Generator, plan: Plan) -> Anatomy:
         disc_fovea_um=float(np.clip(random.normal(4760, 340), 3760, 6530)),
         disc_angle_deg=float(np.clip(random.normal(7, 3), -1, 15)),
         disc_height_um=1860 * scale * float(np.clip(random.normal(1, 0.04), 0.9, 1.1)),
-        disc_width_um=1750 * scale * float(np.clip(random.normal(1, 0.05), 0.85, 1.12)) * (random.uniform(0.72, 1) if long_eye else 1),
+        disc_width_um=1750
+        * scale
+        * float(np.clip(random.normal(1, 0.05), 0.85, 1.12))
+        * (random.uniform(0.72, 1) if long_eye else 1),
         disc_tilt_deg=float(random.normal(0, 18 if long_eye else 9)),
         fovea_radius_um=float(np.clip(random.normal(250, 20), 190, 310)),
         macula_radius_um=float(np.clip(random.normal(1250, 200), 750, 1800)),
@@ -171,9 +174,11 @@ def draw_anatomy(random: np.random.Generator, plan: Plan) -> Anatomy:
         tortuosity=float(np.clip(0.5 * math.exp(random.normal(0, 0.5)), 0.12, 1.6)),
         pigmentation=plan.pigmentation,
         tessellation=float(np.clip(random.uniform(0.6, 1.0) if long_eye else tessellated, 0, 1)),
-        choroid_contrast=float(random.uniform(0.22, 0.75)),
+        choroid_contrast=float(random.uniform(0.45, 1.0) if long_eye else random.uniform(0.2, 0.65)),
         foveal_reflex=float(random.uniform(0, 1) if random.random() < 0.35 + 0.4 * youth else 0.0),
-        ring_reflex=float(random.uniform(0.1, 1.0) * (0.4 + 0.9 * youth) if random.random() < 0.2 + 0.5 * youth else 0.0),
+        ring_reflex=float(
+            random.uniform(0.1, 1.0) * (0.4 + 0.9 * youth) if random.random() < 0.2 + 0.5 * youth else 0.0
+        ),
         nerve_fibre_sheen=float(np.clip(random.normal(0.25 + 0.6 * youth, 0.2), 0, 1.1)),
     )
 
@@ -208,7 +213,7 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
             lesions.append(disc_haemorrhage(random, anatomy, notch))
     if plan.has(Condition.PATHOLOGIC_MYOPIA):
         span = float(random.uniform(1.1, 2.2)) if random.random() < 0.6 else float(random.uniform(3, 6))
-        nerve = replace(nerve, crescent=float(random.uniform(0.35, 1.6)), crescent_span_rad=span)
+        nerve = replace(nerve, crescent=float(random.uniform(0.4, 2.0)), crescent_span_rad=span)
     if plan.cup_ratio is not None:
         nerve = replace(nerve, cup_ratio=float(random.uniform(*plan.cup_ratio)))
     return nerve, lesions
@@ -288,7 +293,7 @@ def _attempt(random: np.random.Generator, plan: Plan, anatomy: Anatomy | None) -
         diffuse = float(random.uniform(0.3, 1)) if signs[0] < 0.75 else 0.0
         staphyloma = float(random.uniform(0.3, 1)) if signs[1] < 0.5 or diffuse == 0 else 0.0
         myopia = MyopicChange(staphyloma=staphyloma, diffuse_atrophy=diffuse)
-        lesions += myopic_lesions(random, anatomy, patchy=bool(signs[2] < 0.5), cracks=bool(signs[3] < 0.25))
+        lesions += myopic_lesions(random, anatomy, patchy=bool(signs[2] < 0.62), cracks=bool(signs[3] < 0.25))
     if vessels.occluded:
         lesions += occlusion_lesions(random, anatomy, vessels.occluded)
         if len(vessels.occluded) == len(Quadrant):

@@ -10,7 +10,6 @@ from ethicclip.settings import Settings
 from ethicclip.terms import Condition
 
 
-
 class FindingsRecipe(Settings):
     """Findings to fix; what is left out is drawn from the priors. Ranges are (low, high), both ends included.
 
@@ -19,14 +18,18 @@ class FindingsRecipe(Settings):
         `--set 'findings.age=[60, 80]'`.
     """
 
-    conditions: tuple[Condition, ...] | None = Field(None, description="Exactly these conditions; [normal] for none.")
-    dr_grade: int | None = Field(None, ge=0, le=4, description="ICDR grade of diabetic retinopathy.")
+    conditions: tuple[Condition, ...] | None = Field(
+        default=None, description="Exactly these conditions; [normal] for none."
+    )
+    dr_grade: int | None = Field(default=None, ge=0, le=4, description="ICDR grade of diabetic retinopathy.")
     eye: Literal["left", "right"] | None = None
     age: tuple[int, int] | None = None
-    pigmentation: tuple[float, float] | None = Field(None, description="0 fair to 1 dark fundus.")
-    cup_ratio: tuple[float, float] | None = Field(None, description="Vertical cup-to-disc ratio.")
-    camera: str | None = Field(None, description="Name of a camera of `ethicclip.generation.cameras`.")
-    field_deg: tuple[float, float] | None = Field(None, description="Field of view in degrees, within 25 to 60.")
+    pigmentation: tuple[float, float] | None = Field(default=None, description="0 fair to 1 dark fundus.")
+    cup_ratio: tuple[float, float] | None = Field(default=None, description="Vertical cup-to-disc ratio.")
+    camera: str | None = Field(default=None, description="Name of a camera of `ethicclip.generation.cameras`.")
+    field_deg: tuple[float, float] | None = Field(
+        default=None, description="Field of view in degrees, within 25 to 60."
+    )
     quality: Literal["good", "any"] = "any"
 
     @field_validator("age", "pigmentation", "cup_ratio", "field_deg")

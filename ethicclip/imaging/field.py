@@ -38,7 +38,7 @@ def field_of_view(image: Pixels) -> FieldOfView:
     that encloses the lit region, which also holds for fields cut at top and bottom.
     """
     height, width = image.shape[:2]
-    brightest = image.max(axis=2)
+    brightest = np.asarray(cv2.max(cv2.max(image[..., 0], image[..., 1]), image[..., 2]), dtype=np.uint8)
     # The surround of compressed photographs is not zero; the field is far brighter than its noise.
     threshold = max(12.0, 0.12 * float(np.percentile(brightest, 95)))
     lit = (cv2.medianBlur(brightest, 5) > threshold).astype(np.uint8)

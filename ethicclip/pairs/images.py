@@ -77,6 +77,6 @@ def open_images(path: Path) -> ImageSource:
     """
     if not path.is_dir():
         raise BadInputError(f"{path} is not a folder", next_step="Name a pair set or a folder of images.")
-    if (path / "manifest.json").exists() or (path / STATE_NAME).exists() or any(path.glob("*.tar")):
+    if (path / "manifest.json").exists() or (path / STATE_NAME).exists() or any(path.rglob("*.tar")):
         return PairSet.open(path)
     return ImageFolder(path)

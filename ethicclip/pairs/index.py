@@ -91,6 +91,6 @@ def read_index(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         missing = sorted(set(wanted) - present)
         if missing:
             raise BadInputError(f"the index {path} lacks {', '.join(missing)}", next_step="Make the set again.")
-        return pq.read_table(path, columns=wanted)
+        return pq.read_table(path, columns=wanted).cast(pa.schema([SCHEMA.field(name) for name in wanted]))
     except (OSError, pa.ArrowInvalid) as error:
         raise BadInputError(f"the index {path} cannot be read: {error}", next_step="Make the set again.") from None

@@ -15,16 +15,18 @@ import pyarrow as pa
 
 from ethicclip.errors import BadInputError, IntegrityError
 from ethicclip.files import canonical_json, read_json, sha256_bytes, sha256_file
-from ethicclip.imaging import Pixels, read_image
+from ethicclip.imaging import IMAGE_SUFFIXES, Pixels, read_image
+from ethicclip.pairs.foreign import scan_pairs
 from ethicclip.pairs.index import SCHEMA, read_index
 from ethicclip.pairs.pair import Pair
-from ethicclip.pairs.shards import Member, scan_shard
 from ethicclip.pairs.writing import MANIFEST_SCHEMA, STATE_NAME
 from ethicclip.provenance.artifacts import Origin
 
+_MOST_OPEN = 64
+"""Shards held open at a time: far below any limit on open files."""
+
 _PLACES = ("offset", "size", "record_offset", "record_size")
 _LOCATION = ("key", "shard", "suffix", *_PLACES, "sha256", "caption", "patient_id")
-_SUFFIXES = {"jpg": "jpg", "jpeg": "jpg", "png": "png", "webp": "webp"}
 
 
 class PairSet:
@@ -79,6 +81,7 @@ class PairSet:
             raise BadInputError(
                 f"{manifest_path} is not the manifest of a pair set ({MANIFEST_SCHEMA})", next_step="Check the path."
             )
+        _check_manifest(path, manifest)
         opened = cls(path, manifest, read_index(path / "index.parquet", _LOCATION))
         opened._check_places()
         if verify:
@@ -92,7 +95,13 @@ class PairSet:
             raise BadInputError(
                 f"{path} is no pair set: neither manifest.json nor a .tar is in it", next_step="Check the path."
             )
-        rows = [row for tar in tars for row in _scan_pairs(path, tar)]
+        loose = next((file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES), None)
+        if loose is not None:
+            raise BadInputError(
+                f"{path} holds tars and loose images ({loose.name!r}): which of them is the set?",
+                next_step="Move one kind to a folder of its own.",
+            )
+        rows = [row for tar in tars for row in scan_pairs(path, tar)]
         if not rows:
             raise BadInputError(f"the tars of {path} hold no image", next_step="Check the path.")
         keys = {row["key"] for row in rows}
@@ -124,8 +133,8 @@ class PairSet:
 
     @property
     def digest(self) -> str:
-        """A sha256 (hex) over the shards' hashes: the content, whatever the folder is called."""
-        return sha256_bytes(canonical_json([[entry["file"], entry["sha256"]] for entry in self.manifest["shards"]]))
+        """A sha256 (hex) over the hashes of shards and index: the content, whatever the folder is called."""
+        return sha256_bytes(canonical_json([[entry["file"], entry["sha256"]] for entry in _entries(self.manifest)]))
 
     def index(self) -> pa.Table:
         """The whole index as an Arrow table; empty columns where a foreign set has none."""
@@ -198,9 +207,8 @@ class PairSet:
         Raises:
             IntegrityError: Names every file that is missing or changed.
         """
-        entries = [*self.manifest["shards"], *([self.manifest["index"]] if "index" in self.manifest else [])]
         broken = []
-        for entry in entries:
+        for entry in _entries(self.manifest):
             file = self.path / entry["file"]
             if not file.exists():
                 broken.append(f"{entry['file']} is missing")
@@ -230,6 +238,8 @@ class PairSet:
         shard = int(self._shards[index])
         with self._lock:
             if shard not in self._streams:
+                if len(self._streams) >= _MOST_OPEN:
+                    os.close(self._streams.pop(next(iter(self._streams))))
                 try:
                     self._streams[shard] = os.open(self._shard_path(index), os.O_RDONLY)
                 except OSError as error:
@@ -237,8 +247,7 @@ class PairSet:
                         f"the shard {self._shard_path(index)} cannot be read: {error.strerror}",
                         next_step="Restore it; `ethicclip generate` with the same settings makes it again.",
                     ) from None
-            stream = self._streams[shard]
-        data = os.pread(stream, size, offset)
+            data = os.pread(self._streams[shard], size, offset)
         if len(data) != size:
             raise IntegrityError(f"the shard {self._shard_path(index)} is cut short at pair {self.key(index)}")
         return data
@@ -260,38 +269,31 @@ class PairSet:
             raise IntegrityError(
                 f"the index of {self.path} holds {len(self)} pairs, its manifest {self.manifest['counts']['pairs']}"
             )
-        if len(self) and (self._places < 0).any():
-            raise BadInputError(f"the index of {self.path} holds a negative place")
+        sizes = {Path(entry["file"]).name: int(entry["size_bytes"]) for entry in self.manifest["shards"]}
+        limit = np.asarray([sizes.get(name, -1) for name in self._shard_names], dtype=np.int64)[self._shards]
+        start, size = self._places[:, 0::2], self._places[:, 1::2]
+        inside = (start >= 0) & (size >= 0) & (start <= limit[:, None]) & (size <= limit[:, None] - start)
+        if not inside.all():
+            raise BadInputError(f"the index of {self.path} points outside its shards")
 
 
-def _scan_pairs(root: Path, tar: Path) -> Iterator[dict[str, Any]]:
-    grouped: dict[str, dict[str, Member]] = {}
-    for member in scan_shard(tar):
-        folder, _, base = member.name.rpartition("/")
-        stem, _, suffix = base.partition(".")
-        key = f"{folder}/{stem}" if folder else stem
-        grouped.setdefault(key, {})[suffix.lower()] = member
-    with tar.open("rb") as stream:
-        for key, members in grouped.items():
-            found = next((suffix for suffix in members if suffix in _SUFFIXES), None)
-            if found is None:
-                continue
-            caption = None
-            if "txt" in members:
-                stream.seek(members["txt"].offset)
-                caption = stream.read(members["txt"].size).decode("utf-8", "replace")
-            record = members.get("json", Member(name="", offset=0, size=0))
-            yield {
-                "key": key,
-                "shard": tar.relative_to(root).as_posix(),
-                "offset": members[found].offset,
-                "size": members[found].size,
-                "suffix": _SUFFIXES[found],
-                "record_offset": record.offset,
-                "record_size": record.size,
-                "patient_id": None,
-                "caption": caption,
-                "labels": [],
-                "findings": "{}",
-                "sha256": None,
-            }
+def _entries(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*manifest["shards"], *([manifest["index"]] if "index" in manifest else [])]
+
+
+def _check_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """A manifest may be damaged or hostile: what reading relies on has to be there, and the index has to be its own."""
+    try:
+        int(manifest["counts"]["pairs"])
+        Origin(manifest["origin"])
+        str(manifest["licence"])
+        for entry in manifest["shards"]:
+            str(entry["file"]), str(entry["sha256"]), int(entry["size_bytes"])
+        expected = str(manifest["index"]["sha256"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(
+            f"the manifest of {path} is damaged: {error!r}", next_step="Restore it or make the set again."
+        ) from None
+    index_path = path / "index.parquet"
+    if index_path.is_file() and sha256_file(index_path) != expected:
+        raise IntegrityError(f"{index_path} is not the index that was written", next_step="Restore it.")

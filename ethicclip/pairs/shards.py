@@ -70,10 +70,20 @@ def scan_shard(path: Path) -> Iterator[Member]:
                         f"the shard {path} is cut short inside {info.name!r}", next_step="Copy or make it again."
                     )
                 yield Member(name=info.name, offset=info.offset_data, size=info.size)
+            _require_end_mark(path, archive.offset)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise BadInputError(
             f"the shard {path} is not a readable tar: {error}", next_step="Copy or make it again."
         ) from None
+
+
+def _require_end_mark(path: Path, end: int) -> None:
+    # A tar cut between two members reads without an error; only the end mark tells.
+    with path.open("rb") as stream:
+        stream.seek(max(0, end - _BLOCK_BYTES))
+        mark = stream.read(2 * _BLOCK_BYTES)
+    if len(mark) < _BLOCK_BYTES or any(mark[-_BLOCK_BYTES:]):
+        raise BadInputError(f"the shard {path} is cut short: it has no end mark", next_step="Copy or make it again.")
 
 
 def _refuse_odd_member(path: Path, info: tarfile.TarInfo) -> None:

@@ -7,42 +7,38 @@ is last: a folder without it is not a set.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
+import fcntl
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-from ethicclip.errors import BadInputError, StorageError
+import pyarrow.compute as pc
+
+from ethicclip.errors import BadInputError, UsageError
 from ethicclip.files import (
     PARTIAL_SUFFIX,
-    atomic_path,
-    canonical_json,
     read_json,
     require_empty_or_absent,
-    sha256_bytes,
     sha256_file,
+    storage_errors,
     write_json,
 )
 from ethicclip.pairs import index
 from ethicclip.pairs.croissant import croissant
-from ethicclip.pairs.pair import IMAGE_FORMATS, Pair
-from ethicclip.pairs.shards import ShardWriter
-from ethicclip.progress import SILENT, Progress, Task
+from ethicclip.pairs.shardwork import MakePair, ShardTask, write_in_processes, write_shard
+from ethicclip.progress import SILENT, Progress
 from ethicclip.provenance.artifacts import Origin
 
 MANIFEST_SCHEMA = "ethicclip/pairset/1"
 STATE_NAME = ".pairset.json"
+LOCK_NAME = ".lock"
 PARTS_NAME = ".parts"
 
-MakePair = Callable[[int], Pair]
+_LOCK_TRIES = 40
+_LOCK_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,175 +86,106 @@ def write_pair_set(
         progress: Where to report.
 
     Raises:
-        BadInputError: `out` holds something else.
+        UsageError: A count, shard size or number of workers under 1.
+        BadInputError: `out` holds something else, another process writes there, or a key stands twice.
         StorageError: The disk is full; finished shards are kept.
     """
-    state = {
+    for name, value in (("count", count), ("shard_size", shard_size), ("workers", workers)):
+        if value < 1:
+            raise UsageError(f"{name} is {value}; at least 1 is needed")
+    identity = {
         "schema": MANIFEST_SCHEMA,
         "settings_digest": description.settings_digest,
         "count": count,
         "shard_size": shard_size,
+        "name": description.name,
+        "origin": str(description.origin),
+        "licence": description.licence,
+        "marking": description.marking,
     }
-    finished = _claim(out, state)
+    finished = _finished(out, identity)
     if finished is not None:
         progress.say(f"{out} is already complete: {finished['counts']['pairs']} pairs")
-        _clean_up(out)
         return finished
     tasks = [
-        _ShardTask(number=number, first=first, stop=min(first + shard_size, count), out=out)
+        ShardTask(number=number, first=first, stop=min(first + shard_size, count), out=out, parts=PARTS_NAME)
         for number, first in enumerate(range(0, count, shard_size))
     ]
-    open_tasks = [task for task in tasks if not task.is_written()]
-    kept = sum(task.stop - task.first for task in tasks) - sum(task.stop - task.first for task in open_tasks)
-    if kept:
-        progress.say(f"going on: {kept} of {count} pairs are kept from the run before")
-    with progress.task("pairs", total=count, unit="pairs") as bar:
-        bar.advance(kept)
-        if workers == 1 or len(open_tasks) == 1:
-            for task in open_tasks:
-                _write_shard(task, make, lambda: bar.advance(1))
-        else:
-            _write_in_processes(open_tasks, make, workers, bar)
-    manifest = _finish(out, tasks, state, description)
+    with _claimed(out, identity, private=description.origin != Origin.SYNTHETIC):
+        open_tasks = [task for task in tasks if not task.is_written()]
+        kept = count - sum(task.stop - task.first for task in open_tasks)
+        if kept:
+            progress.say(f"going on: {kept} of {count} pairs are kept from the run before")
+        with progress.task("pairs", total=count, unit="pairs") as bar:
+            bar.advance(kept)
+            if workers == 1 or len(open_tasks) <= 1:
+                for task in open_tasks:
+                    write_shard(task, make, lambda: bar.advance(1))
+            else:
+                write_in_processes(open_tasks, make, workers, bar)
+        return _finish(out, tasks, identity, description)
+
+
+def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest when `out` holds this very set, whole; a set of other settings is refused."""
+    path = out / "manifest.json"
+    if not path.exists():
+        return None
+    held = read_json(path)
+    _refuse_other_settings(out, held, identity)
     _clean_up(out)
-    return manifest
+    return cast(dict[str, Any], held)
 
 
-def _claim(out: Path, state: dict[str, Any]) -> dict[str, Any] | None:
-    """Make `out` ours, or return the manifest when it is complete already."""
-    manifest_path, state_path = out / "manifest.json", out / STATE_NAME
-    holder = manifest_path if manifest_path.exists() else state_path
-    if holder.exists():
-        held = read_json(holder)
-        if not isinstance(held, dict) or any(held.get(name) != value for name, value in state.items()):
-            raise BadInputError(
-                f"the output folder {out} holds a pair set of other settings",
-                next_step="Choose a new folder, or give the settings the set was begun with.",
-            )
-        if holder == manifest_path:
-            return held
+def _refuse_other_settings(out: Path, held: Any, identity: dict[str, Any]) -> None:
+    different = [name for name, value in identity.items() if not isinstance(held, dict) or held.get(name) != value]
+    if different:
+        raise BadInputError(
+            f"the output folder {out} holds a pair set of other settings ({', '.join(different)})",
+            next_step="Choose a new folder, or give the settings the set was begun with.",
+        )
+
+
+@contextlib.contextmanager
+def _claimed(out: Path, identity: dict[str, Any], *, private: bool) -> Iterator[None]:
+    """Make `out` ours: this set, and this process with its workers only."""
+    state = out / STATE_NAME
+    if state.exists():
+        _refuse_other_settings(out, read_json(state), identity)
     else:
         require_empty_or_absent(out)
-    write_json(state_path, state)
-    for folder in (out, out / "shards", out / PARTS_NAME):
-        folder.mkdir(exist_ok=True)
-        for stale in folder.glob(f"*{PARTIAL_SUFFIX}"):
-            stale.unlink(missing_ok=True)
-    return None
+        with storage_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+            if private:
+                out.chmod(0o700)
+        write_json(state, identity)
+    with storage_errors(out), (out / LOCK_NAME).open("a") as lock:
+        _lock(lock, out)
+        for folder in (out / "shards", out / PARTS_NAME):
+            folder.mkdir(exist_ok=True)
+        _drop_partials(out)
+        yield
+        _clean_up(out)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _ShardTask:
-    number: int
-    first: int
-    stop: int
-    out: Path
-
-    @property
-    def name(self) -> str:
-        return f"{self.number:06d}.tar"
-
-    @property
-    def shard(self) -> Path:
-        return self.out / "shards" / self.name
-
-    @property
-    def part(self) -> Path:
-        return self.out / PARTS_NAME / f"{self.number:06d}.parquet"
-
-    def is_written(self) -> bool:
-        note = index.read_part_note(self.part)
-        return bool(note) and self.shard.exists() and sha256_file(self.shard) == note.get("sha256")
+def _lock(lock: IO[str], out: Path) -> None:
+    """Take the folder's lock; workers of a run that was just killed keep it for the moment they take to leave."""
+    for attempt in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt == _LOCK_TRIES - 1:
+                raise BadInputError(
+                    f"another process is writing the pair set {out}", next_step="Wait for it, or choose another folder."
+                ) from None
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return
 
 
-def _write_shard(task: _ShardTask, make: MakePair, advance: Callable[[], None]) -> None:
-    rows = []
-    seen: set[str] = set()
-    with atomic_path(task.shard) as partial:
-        with partial.open("wb") as stream:
-            writer = ShardWriter(stream)
-            for number in range(task.first, task.stop):
-                pair = _with_hash(make(number))
-                if pair.key in seen:
-                    raise BadInputError(f"key {pair.key!r} stands twice in shard {task.name}")
-                seen.add(pair.key)
-                image = writer.add(f"{pair.key}.{pair.suffix}", pair.image)
-                writer.add(f"{pair.key}.txt", pair.caption.encode())
-                record = writer.add(f"{pair.key}.json", canonical_json(pair.record))
-                rows.append(index.row(pair, task.name, image, record))
-                advance()
-            writer.finish()
-        note = {"sha256": sha256_file(partial), "size_bytes": partial.stat().st_size, "pairs": len(rows)}
-    index.write_part(task.part, rows, note)
-
-
-def _with_hash(pair: Pair) -> Pair:
-    plain = pair.key.isascii() and pair.key.replace("-", "").replace("_", "").isalnum()
-    if not plain or pair.suffix not in IMAGE_FORMATS:
-        raise BadInputError(f"pair {pair.key!r} ({pair.suffix!r}): keys are plain words, formats {IMAGE_FORMATS}")
-    record = {**pair.record, "sha256": sha256_bytes(pair.image)}
-    return Pair(key=pair.key, image=pair.image, suffix=pair.suffix, caption=pair.caption, record=record)
-
-
-class _Stopped(Exception):
-    """The owner asked this worker to leave its shard."""
-
-
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(make: MakePair, done: Any, stop: Any) -> None:
-    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker.update(make=make, done=done, stop=stop)
-    threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
-
-
-def _leave_with_parent(parent: int) -> None:
-    # A parent that was killed cannot tell its workers.
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
-
-
-def _run_in_worker(task: _ShardTask) -> None:
-    def advance() -> None:
-        with _worker["done"].get_lock():
-            _worker["done"].value += 1
-        if _worker["stop"].is_set():
-            raise _Stopped
-
-    _write_shard(task, _worker["make"], advance)
-
-
-def _write_in_processes(tasks: Sequence[_ShardTask], make: MakePair, workers: int, bar: Task) -> None:
-    context = multiprocessing.get_context("spawn")
-    done, stop = context.Value("q", 0), context.Event()
-    pool = ProcessPoolExecutor(
-        min(workers, len(tasks)), mp_context=context, initializer=_start_worker, initargs=(make, done, stop)
-    )
-    shown = 0
-    try:
-        waiting: set[Future[None]] = {pool.submit(_run_in_worker, task) for task in tasks}
-        while waiting:
-            finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            value = int(done.value)
-            bar.advance(value - shown)
-            shown = value
-            for future in finished:
-                future.result()
-    except BrokenProcessPool:
-        raise StorageError(
-            "a worker process was ended from outside, as the system does when memory runs out",
-            next_step="Give the same command with fewer --workers; finished shards are kept.",
-        ) from None
-    finally:
-        stop.set()
-        with contextlib.suppress(_Stopped):
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _finish(out: Path, tasks: Sequence[_ShardTask], state: dict[str, Any], description: Description) -> dict[str, Any]:
+def _finish(
+    out: Path, tasks: Sequence[ShardTask], identity: dict[str, Any], description: Description
+) -> dict[str, Any]:
     notes = [index.read_part_note(task.part) for task in tasks]
     index_path = out / "index.parquet"
     index.merge_parts([task.part for task in tasks], index_path)
@@ -267,22 +194,36 @@ def _finish(out: Path, tasks: Sequence[_ShardTask], state: dict[str, Any], descr
         for label in labels_of_pair:
             labels[label] = labels.get(label, 0) + 1
     manifest = {
-        **state,
-        "name": description.name,
-        "origin": str(description.origin),
-        "licence": description.licence,
+        **identity,
         "generator": description.generator,
-        "marking": description.marking,
         "notes": list(description.notes),
         "counts": {"pairs": sum(note["pairs"] for note in notes), "shards": len(tasks), "labels": labels},
         "shards": [{"file": f"shards/{task.name}", **note} for task, note in zip(tasks, notes, strict=True)],
         "index": {"file": "index.parquet", "sha256": sha256_file(index_path)},
     }
+    _refuse_repeated_keys(index_path)
     write_json(out / "croissant.json", croissant(manifest))
     write_json(out / "manifest.json", manifest)
     return manifest
 
 
+def _refuse_repeated_keys(index_path: Path) -> None:
+    keys = pc.value_counts(index.read_index(index_path, ["key"]).column("key"))
+    repeated = keys.filter(pc.greater(keys.field("counts"), 1)).field("values").to_pylist()
+    if repeated:
+        raise BadInputError(
+            f"{len(repeated)} keys stand twice, {repeated[0]!r} among them", next_step="Make keys unique."
+        )
+
+
 def _clean_up(out: Path) -> None:
+    # A worker of a killed run may have begun a shard after we came; it is gone by now, its partial file is not.
+    _drop_partials(out)
     shutil.rmtree(out / PARTS_NAME, ignore_errors=True)
-    (out / STATE_NAME).unlink(missing_ok=True)
+    for name in (STATE_NAME, LOCK_NAME):
+        (out / name).unlink(missing_ok=True)
+
+
+def _drop_partials(out: Path) -> None:
+    for stale in out.rglob(f".*{PARTIAL_SUFFIX}"):
+        stale.unlink(missing_ok=True)

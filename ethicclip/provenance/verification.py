@@ -311,7 +311,7 @@ def _check_heads_file(
     path: Path, lines: Sequence[HeadLine], own: Sequence[Head], replay: _Replay, found: Collector
 ) -> list[Head]:
     if not lines:
-        found.note(f"there is no heads file at {path}: a cut tail would show only against a head held elsewhere")
+        found.note(f"there is no heads file {path.name}: a cut tail would show only against a head held elsewhere")
         return []
     heads: list[Head] = []
     foreign = 0
@@ -333,11 +333,11 @@ def _check_heads_file(
             if _matches(head, replay, found, "heads file", record, last_good):
                 last_good = head
     if foreign:
-        found.note(f"{foreign} line(s) of {path} belong to another ledger, which once stood here")
+        found.note(f"{foreign} line(s) of {path.name} belong to another ledger, which once stood here")
     if heads and own and own[-1].number > heads[-1].number:
-        found.note(f"{path} ends at head {heads[-1].number}; the ledger goes on to head {own[-1].number}")
+        found.note(f"{path.name} ends at head {heads[-1].number}; the ledger goes on to head {own[-1].number}")
     if heads and heads[0].number != 1:
-        found.note(f"{path} begins at head {heads[0].number}, not at the first")
+        found.note(f"{path.name} begins at head {heads[0].number}, not at the first")
     return heads
 
 

@@ -1,4 +1,4 @@
-"""What a report may rest on: the ledger's snapshot, and those artifact files whose content is still what was recorded."""
+"""What a report may rest on: the ledger's snapshot, and those artifact files that are still as recorded."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Paper:
             PaperState.ABSENT: f"{self.name} is not where the ledger says it was written; what follows is from the "
             "ledger alone.",
             PaperState.CHANGED: f"{self.name} was changed after it was recorded; its content is not shown.",
-            PaperState.UNRECORDED: f"The ledger records no {self.name} for this run.",
+            PaperState.UNRECORDED: f"{self.name}: the ledger holds no file of that kind here.",
             PaperState.UNREADABLE: f"{self.name} has the recorded hash but is not of a form this release reads.",
         }[self.state]
 
@@ -190,9 +190,7 @@ def _audit(snapshot: LedgerSnapshot, run: RunRecord) -> AuditEvidence:
     )
 
 
-def _default_subject(
-    snapshot: LedgerSnapshot, *verbs: tuple[RunRecord, ...]
-) -> ArtifactRecord | None:
+def _default_subject(snapshot: LedgerSnapshot, *verbs: tuple[RunRecord, ...]) -> ArtifactRecord | None:
     for runs, role in zip(verbs, ("used", "generated", "used"), strict=True):
         for run in reversed(runs):
             for record in snapshot.artifacts_of(run.run_id, role):

@@ -22,7 +22,7 @@ class ReportSettings(Settings):
 
     Attributes:
         title: On the first page.
-        audience: ``shareable`` shows no real pixel, no flagged image, no name of a real file; ``restricted`` shows them.
+        audience: ``shareable`` shows no real pixel, no flagged image, no real file's name; ``restricted`` shows them.
         formats: What to write beside the manifest; JSON is always written, since HTML is made from it.
         subject: The released set: path, alias or hash of an artifact; None takes the set that the latest model was
             trained on, else the latest that was generated, else the latest that was audited.

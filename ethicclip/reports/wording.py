@@ -1,4 +1,4 @@
-"""Text that may come from anywhere, made fit to be read: no control characters, no endless line, numbers as people write.
+"""Text that may come from anywhere, made fit to be read: no control characters, no endless line, plain numbers.
 
 HTML is escaped by the template; this module cares for what escaping leaves: characters that hide, reorder or flood.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 LONGEST = 600
 _HARMLESS = frozenset("\n\t")
+_ESTIMATE_PARTS = ("estimate", "low", "high", "n")
 
 
 def clean(text: str, limit: int = LONGEST) -> str:
@@ -75,17 +76,29 @@ def day(time: str | None) -> str:
     return (time or "")[:10] or "unknown"
 
 
+def moment(time: str | None) -> str:
+    """An ISO 8601 time in UTC, to the minute."""
+    return f"{time[:16].replace('T', ' ')} UTC" if time else "unknown"
+
+
+def short(text: str, length: int = 16) -> str:
+    """The beginning of a hash or of a long name."""
+    return text if len(text) <= length else f"{text[:length]}\u2026"
+
+
 def facts_of(values: Any, *, skip: Sequence[str] = ()) -> list[tuple[str, str]]:
     """A mapping as (name, text) pairs: estimates with their intervals, nested mappings joined, long lists counted."""
     found: list[tuple[str, str]] = []
     if not isinstance(values, Mapping):
         return found
+    if "estimate" in values:
+        found.append(("Estimate", interval(*(values.get(part) for part in _ESTIMATE_PARTS))))
+        skip = (*skip, *_ESTIMATE_PARTS)
     for name, value in values.items():
         if name in skip:
             continue
         if isinstance(value, Mapping) and "estimate" in value:
-            estimate = [value.get(part) for part in ("estimate", "low", "high", "n")]
-            found.append((label(name), interval(*estimate)))
+            found.append((label(name), interval(*(value.get(part) for part in _ESTIMATE_PARTS))))
         elif isinstance(value, Mapping):
             found.extend((f"{label(name)}: {inner.lower()}", text) for inner, text in facts_of(value))
         elif isinstance(value, list | tuple):

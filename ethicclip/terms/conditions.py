@@ -30,6 +30,8 @@ SKIPPED_LABELS = frozenset({"other", "multiple"})
 DR_GRADES = (0, 1, 2, 3, 4)
 """The ICDR severity scale (Wilkinson et al., Ophthalmology 2003)."""
 
+_SHOWN = 20
+
 HOW_TO_ADD = (
     "Rename the label, choose the labels to score with --classes, or add it in a prompts file (--prompts FILE): "
     '`new_name: {prompts: ["..."], aliases: ["..."]}`.'
@@ -71,6 +73,8 @@ class UnknownLabelError(BadInputError):
             near = difflib.get_close_matches(label_key(label), list(keys), n=1, cutoff=0.6)
             hint = f"; did you mean {keys[near[0]]!r} ({known[keys[near[0]]]})?" if near else ""
             lines.append(f"{label!r}: {count} row(s){hint}")
+        if len(lines) > _SHOWN:
+            lines = [*lines[:_SHOWN], f"and {len(lines) - _SHOWN} more"]
         ids = list(dict.fromkeys(known.values()))
         skipped = ", ".join(sorted(SKIPPED_LABELS))
         super().__init__(

@@ -179,6 +179,8 @@ def _run_steps(
     folder = out / runfolder.CHECKPOINTS
     before = time.perf_counter()
     for batch in loader.batches(first_step, trainer.total_steps):
+        if batch.step == 0:
+            trainer.begin(batch)
         loss, rate = trainer.step(batch)
         now = time.perf_counter()
         speed = len(batch.captions) / max(1e-9, now - before)

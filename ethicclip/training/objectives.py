@@ -68,16 +68,12 @@ def contrastive_loss(
         matched = logsigmoid(logits) * similarity
         unmatched = logsigmoid(-logits) * (1.0 - similarity)
         return -(matched + unmatched).sum() / len(image)
-    identity = torch.eye(len(image), device=logits.device)
-    target = identity
+    target = torch.eye(len(image), device=logits.device)
     if objective == "soft_clip":
-        target = (1.0 - soft_weight) * identity + soft_weight * similarity / similarity.sum(1, keepdim=True)
+        # The similarity is symmetric, so one target serves both directions.
+        target = (1.0 - soft_weight) * target + soft_weight * similarity / similarity.sum(1, keepdim=True)
+    # Less the target's own entropy, which no model can reach below: a perfect one has loss 0 under every target.
+    entropy = -torch.xlogy(target, target).sum(1).mean()
     by_image = -(target * logits.log_softmax(1)).sum(1).mean()
-    # Rows of the target sum to one in both directions only when it is normalised for each.
-    back = (
-        target
-        if objective == "clip"
-        else (1.0 - soft_weight) * identity + soft_weight * (similarity / similarity.sum(0, keepdim=True)).T
-    )
-    by_text = -(back * logits.T.log_softmax(1)).sum(1).mean()
-    return (by_image + by_text) / 2
+    by_text = -(target * logits.T.log_softmax(1)).sum(1).mean()
+    return (by_image + by_text) / 2 - entropy

@@ -14,6 +14,7 @@ from ethicclip.training.loading import Batch
 from ethicclip.training.objectives import MAX_LOGIT_SCALE, contrastive_loss, label_similarity
 from ethicclip.training.optimisation import build_optimizer, learning_rate_at
 from ethicclip.training.settings import TrainSettings
+from ethicclip.training.starting import centre_projections
 
 
 def choose_device(settings: TrainSettings) -> torch.device:
@@ -93,15 +94,17 @@ class Trainer:
             self._towers.logit_scale.clamp_(0.0, math.log(MAX_LOGIT_SCALE))
         return value, rate
 
+    def begin(self, batch: Batch) -> None:
+        """Set the first weights of the projections by the first batch; see `training.starting`."""
+        centre_projections(self._towers, *self._inputs(batch))
+
     @property
     def _towers(self) -> Any:
         return self.model.model
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         towers = self._towers
-        pixels = self.model.preprocess.tensor(batch.pixels)
-        pixels = pixels.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-        tokens = self.model.tokenizer(batch.captions).to(self.device, non_blocking=True)
+        pixels, tokens = self._inputs(batch)
         similarity = label_similarity(batch.labels).to(self.device, non_blocking=True)
         low = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype) if low else contextlib.nullcontext():
@@ -117,3 +120,8 @@ class Trainer:
             objective=self.settings.objective,
             soft_weight=self.settings.soft_weight,
         )
+
+    def _inputs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        pixels = self.model.preprocess.tensor(batch.pixels)
+        pixels = pixels.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        return pixels, self.model.tokenizer(batch.captions).to(self.device, non_blocking=True)

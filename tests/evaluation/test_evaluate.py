@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -232,6 +235,38 @@ def test_a_folder_in_use_is_refused_before_any_work(eyes: Path, tmp_path: Path) 
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     with pytest.raises((BadInputError, StorageError)):
         run(eyes, tmp_path / "file" / "out")
+
+
+def test_settings_load_nothing_heavy() -> None:
+    heavy = {"torch", "cv2", "matplotlib", "scipy", "pandas", "open_clip"}
+    code = "import sys, ethicclip.evaluation.settings, ethicclip.terms.vocabulary; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not heavy & set(loaded)
+
+
+def test_the_front_door_gives_the_function_whatever_was_imported_before() -> None:
+    importlib.import_module("ethicclip.evaluation.run")
+    assert getattr(importlib.import_module("ethicclip.evaluation"), "evaluate") is evaluate  # noqa: B009
+    assert callable(evaluate)
+
+
+def test_a_linear_probe_on_request(eyes: Path, tmp_path: Path) -> None:
+    result = run(eyes, tmp_path / "out", linear_probe=True)
+    assert "not zero-shot" in result.metrics["linear_probe"]["note"]
+    assert result.metrics["linear_probe"]["balanced_accuracy"]["estimate"] > 0.8
+    assert any(line.startswith("linear probe") for line in result.lines())
+
+
+def test_an_empty_folder_with_what_a_killed_run_left_is_used(
+    eyes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".metrics.json.1.partial").write_text("half", encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "out")
+    result = run(eyes, Path())
+    assert [path.name for path in result.files] == ["metrics.json", "predictions.csv", "run.json"]
+    assert all((tmp_path / "out" / path).is_file() for path in result.files)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_an_interrupted_run_leaves_nothing(eyes: Path, tmp_path: Path) -> None:

@@ -45,6 +45,17 @@ def test_chosen_classes_keep_their_order_and_leave_the_rest_out() -> None:
     assert found.positive == 0
 
 
+def test_free_text_is_pooled_and_never_listed_whole() -> None:
+    notes = [f"seen by doctor {index}" for index in range(50)]
+    found = made(["dr", "normal", "amd", "amd", *notes], classes=("dr", "normal"))
+    assert len(found.left_out) == 21
+    assert found.left_out["amd"] == 2
+    assert found.left_out["(31 further labels)"] == 31
+    with pytest.raises(UnknownLabelError, match="50 label") as caught:
+        made(["dr", "normal", *notes])
+    assert "and 30 more" in caught.value.details
+
+
 def test_the_positive_class() -> None:
     assert made(["dr", "normal"]).positive == 1
     assert made(["dr", "glaucoma"], classes=("glaucoma", "dr")).positive == 1

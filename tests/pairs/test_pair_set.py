@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ethicclip.errors import BadInputError, IntegrityError, StorageError
+from ethicclip.errors import BadInputError, IntegrityError, StorageError, UsageError
 from ethicclip.pairs import Origin, PairSet, open_images, write_pair_set, writing
 from ethicclip.pairs.shards import tar_bytes
 
@@ -200,8 +200,11 @@ def hostile(name: str, kind: bytes = tarfile.REGTYPE) -> bytes:
         (b"not a tar" * 100, "not a readable tar"),
         (tar_bytes({"a.jpg": bytes(5000)})[:2000], "cut short|readable"),
         (tar_bytes({"a.txt": b"x"}), "no image"),
+        (tar_bytes({"a.jpg": b"x", "b.jpg": b"y"})[:1024], "no end mark|readable"),
+        (tar_bytes({"a.jpg": b"x", "a.jpeg": b"y"}), "twice"),
+        (tar_bytes({"a.jpg": b"x", "a.png": b"y"}), "2 images"),
+        (tar_bytes({"a.bmp": b"x"}), "not read"),
     ],
-    ids=["traversal", "absolute", "symlink", "device", "junk", "cut", "no-image"],
 )
 def test_a_hostile_tar_is_refused(tmp_path: Path, data: bytes, said: str) -> None:
     (tmp_path / "x.tar").write_bytes(data)
@@ -218,7 +221,23 @@ def test_an_index_that_points_outside_is_refused(tmp_path: Path) -> None:
     table = pq.read_table(path)
     names = pa.array(["../../secret.tar"] * len(table))
     pq.write_table(table.set_column(table.column_names.index("shard"), "shard", names), path)
+    with pytest.raises(IntegrityError, match="not the index"):
+        PairSet.open(tmp_path / "set")
+    manifest = tmp_path / "set" / "manifest.json"
+    known = json.loads(manifest.read_text())
+    known["index"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(known))
     with pytest.raises(BadInputError, match="outside"):
+        PairSet.open(tmp_path / "set")
+    table = table.set_column(table.column_names.index("size"), "size", pa.array([2**45] * len(table)))
+    pq.write_table(table, path)
+    known["index"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(known))
+    with pytest.raises(BadInputError, match="outside its shards"):
+        PairSet.open(tmp_path / "set")
+    del known["counts"]
+    manifest.write_text(json.dumps(known))
+    with pytest.raises(BadInputError, match="damaged"):
         PairSet.open(tmp_path / "set")
 
 
@@ -234,3 +253,57 @@ def test_open_images_takes_sets_and_folders(whole: Path, tmp_path: Path) -> None
     assert folder.sha256(1) == pairs.sha256(1)
     with pytest.raises(BadInputError, match="not a folder"):
         open_images(tmp_path / "gone")
+
+
+def test_a_folder_of_tars_and_loose_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(tar_bytes({"a.jpg": jpeg(1)}))
+    (tmp_path / "b.jpg").write_bytes(jpeg(2))
+    with pytest.raises(BadInputError, match="which of them"):
+        open_images(tmp_path)
+
+
+def test_a_kill_before_the_manifest_costs_nothing(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "_finish", fail)
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "set")
+    write(tmp_path / "set", workers=2)
+    assert fingerprint(tmp_path / "set") == fingerprint(whole)
+
+
+def test_more_shards_than_open_files(tmp_path: Path) -> None:
+    write_pair_set(tmp_path / "set", make, 70, description=description(), shard_size=1)
+    pairs = PairSet.open(tmp_path / "set")
+    assert [pairs.read(i).key for i in (0, 69, 0)] == ["eye-000000", "eye-000069", "eye-000000"]
+    for pair in pairs:
+        assert pair.image
+    assert len(pairs._streams) <= 64
+
+
+def test_a_key_that_stands_in_two_shards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="stand twice"):
+        write_pair_set(tmp_path / "set", lambda number: make(number % 7), 10, description=description(), shard_size=5)
+    assert not (tmp_path / "set" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"shard_size": 0}, {"workers": 0}])
+def test_sizes_under_one_are_usage_errors(wrong: dict[str, int], tmp_path: Path) -> None:
+    arguments = {"count": 3, "shard_size": 5, "workers": 1, **wrong}
+    count = arguments.pop("count")
+    with pytest.raises(UsageError):
+        write_pair_set(tmp_path / "set", make, count, description=description(), **arguments)
+
+
+def test_two_writers_of_one_folder_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_LOCK_TRIES", 1)
+
+    def second(number: int) -> object:
+        with pytest.raises(BadInputError, match="another process"):
+            write_pair_set(tmp_path / "set", make, 3, description=description(), shard_size=5)
+        return make(number)
+
+    write_pair_set(tmp_path / "set", second, 3, description=description(), shard_size=5)
+    assert len(PairSet.open(tmp_path / "set")) == 3

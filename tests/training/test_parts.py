@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from ethicclip import clip
 from ethicclip.errors import UsageError
 from ethicclip.training import TrainSettings
 from ethicclip.training.augmentation import augmented
@@ -18,6 +19,7 @@ from ethicclip.training.captions import captions_of, draw_caption, label_tokens,
 from ethicclip.training.objectives import contrastive_loss, label_similarity
 from ethicclip.training.optimisation import build_optimizer, learning_rate_at
 from ethicclip.training.order import EpochOrder
+from ethicclip.training.starting import centre_projections
 
 A, B = frozenset({"normal"}), frozenset({"glaucoma"})
 NONE: frozenset[str] = frozenset()
@@ -52,8 +54,9 @@ def test_losses_by_hand():
     assert loss(identity, objective="clip") == pytest.approx(right)
     assert loss(same, objective="clip") == pytest.approx(right)
     assert loss(identity) == pytest.approx(right)
-    assert loss(same) == pytest.approx((right + wrong) / 2)
-    assert loss(same, soft_weight=0.5) == pytest.approx(0.75 * right + 0.25 * wrong)
+    # a target of two halves has entropy log 2, one of 3/4 and 1/4 has 0.5623
+    assert loss(same) == pytest.approx((right + wrong) / 2 - math.log(2))
+    assert loss(same, soft_weight=0.5) == pytest.approx(0.75 * right + 0.25 * wrong - 0.5623, abs=1e-4)
     # sigmoid: on the diagonal log(1 + e^-1), off it log(1 + e^0)
     assert loss(identity, objective="siglip") == pytest.approx(math.log(1 + 1 / e) + math.log(2))
 
@@ -151,3 +154,18 @@ def test_decoding_processes_load_without_torch():
         "import sys, ethicclip.training.loading; assert 'torch' not in sys.modules and 'open_clip' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_fresh_towers_are_centred_on_the_first_batch_where_they_can_be():
+    model = clip.create("nano")
+    pixels = torch.rand(8, 3, 64, 64)
+    tokens = model.tokenizer([f"caption number {number}" for number in range(8)])
+    assert centre_projections(model.model, pixels, tokens)
+    with torch.inference_mode():
+        for features in (model.model.encode_image(pixels), model.model.encode_text(tokens)):
+            assert features.mean(0).abs().max() < 1e-3
+            assert features.pow(2).sum(1).mean() == pytest.approx(1, abs=1e-3)
+    plain = clip.create("ViT-B-32")
+    before = {name: weight.clone() for name, weight in plain.model.named_parameters() if "proj" in name}
+    assert not centre_projections(plain.model, torch.rand(2, 3, 224, 224), plain.tokenizer(["a", "b"]))
+    assert all(torch.equal(before[name], weight) for name, weight in plain.model.named_parameters() if name in before)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy import LABELS, ToySource, eye
+from toy import LABELS, TornSource, ToySource, eye
 
 from ethicclip import clip, files
 from ethicclip.errors import BadInputError, StorageError
@@ -248,16 +248,10 @@ def test_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     assert files.read_json(out / "run.json")["finished"]
 
 
-class Torn(ToySource):
-    def read(self, i):
-        pair = super().read(i)
-        return pair if i != 7 else type(pair)(**{**vars(pair), "image": pair.image[:60]})
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_unreadable_pair_is_named(tmp_path, workers):
     with pytest.raises(BadInputError, match="pair 000007"):
-        train(QUICK, [Torn()], tmp_path / "run", workers=workers)
+        train(QUICK, [TornSource()], tmp_path / "run", workers=workers)
 
 
 def test_too_few_pairs(tmp_path):

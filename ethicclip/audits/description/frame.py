@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ethicclip.imaging import Pixels, field_of_view
+from ethicclip.imaging import FieldOfView, Pixels, field_of_view
 
 Plane = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -45,10 +45,10 @@ class Frame:
     found: bool
 
 
-def working_frame(image: Pixels, *, side: int) -> Frame:
-    """Bring an RGB uint8 picture into the working frame of `side` pixels across the field."""
+def working_frame(image: Pixels, *, side: int, field: FieldOfView | None = None) -> Frame:
+    """Bring an RGB uint8 picture into the working frame of `side` pixels across the field (found here unless given)."""
     height, width = image.shape[:2]
-    field = field_of_view(image)
+    field = field_of_view(image) if field is None else field
     target = side / 2.0
     scale = target * 0.98 / max(field.radius, 4.0) if field.found else side / max(height, width)
     scale = min(scale, _MAX_ENLARGEMENT)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ethicclip.audits.description.frame import vessel_plane, working_frame
-from ethicclip.imaging import Pixels
+from ethicclip.imaging import FieldOfView, Pixels
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -103,9 +103,9 @@ def _wrapped(angles: Floats) -> Floats:
     return np.asarray((angles + np.pi) % (2 * np.pi) - np.pi, dtype=np.float32)
 
 
-def describe_picture(image: Pixels, recipe: Recipe) -> LocalFeatures:
+def describe_picture(image: Pixels, recipe: Recipe, field: FieldOfView | None = None) -> LocalFeatures:
     """The local features of an RGB uint8 picture; none for a picture without structure."""
-    frame = working_frame(image, side=recipe.side)
+    frame = working_frame(image, side=recipe.side, field=field)
     plane = vessel_plane(frame, blur=recipe.blur, clip_limit=recipe.clip_limit)
     detector = cv2.SIFT_create(nfeatures=recipe.keypoints, contrastThreshold=recipe.contrast, edgeThreshold=recipe.edge)
     found, raw = detector.detectAndCompute(plane, frame.mask.astype(np.uint8))

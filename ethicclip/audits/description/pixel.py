@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ethicclip.audits.description.frame import working_frame
-from ethicclip.imaging import Pixels
+from ethicclip.imaging import FieldOfView, Pixels
 
 Thumbnail = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -25,9 +25,9 @@ _LEAST_CONTRAST = 3.0
 """Grey levels: below this spread a field shows nothing that could belong to a patient."""
 
 
-def thumbnail(image: Pixels) -> Thumbnail:
+def thumbnail(image: Pixels, field: FieldOfView | None = None) -> Thumbnail:
     """The field of view of an RGB uint8 picture at `SIDE` pixels across, with its mask as a fourth plane (0 or 255)."""
-    frame = working_frame(image, side=2 * SIDE)
+    frame = working_frame(image, side=2 * SIDE, field=field)
     half = frame.radius if frame.found else max(frame.pixels.shape[:2]) / 2
     centre = frame.centre if frame.found else (frame.pixels.shape[1] / 2, frame.pixels.shape[0] / 2)
     factor = SIDE / (2 * half)

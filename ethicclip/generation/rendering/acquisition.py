@@ -29,6 +29,7 @@ class _Field:
     def __init__(self, photograph: Photograph, size: int) -> None:
         self.size = size
         self.radius_px = photograph.radius * size / 2
+        self.stretch = photograph.stretch
         steps = (np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)) / np.float32(self.radius_px)
         self.u = np.broadcast_to(steps[None, :], (size, size))
         self.v = np.broadcast_to((steps / np.float32(photograph.stretch))[:, None], (size, size))
@@ -36,7 +37,19 @@ class _Field:
 
     def patch(self, u: float, v: float, sigma: float) -> Plane:
         """A Gaussian patch of light of height 1."""
-        return np.asarray(np.exp(-((self.u - np.float32(u)) ** 2 + (self.v - np.float32(v)) ** 2) / np.float32(2 * sigma**2)))
+        return np.asarray(
+            np.exp(-((self.u - np.float32(u)) ** 2 + (self.v - np.float32(v)) ** 2) / np.float32(2 * sigma**2))
+        )
+
+    def around(self, u: float, v: float, reach: float) -> tuple[slice, slice] | None:
+        """The window of pixels within `reach` of a place; None when it is outside the picture."""
+        middle = (self.size - 1) / 2
+        column, row = middle + u * self.radius_px, middle + v * self.radius_px * self.stretch
+        wide = reach * self.radius_px * max(self.stretch, 1.0) + 2
+        edges = [int(min(max(value, 0), self.size)) for value in (row - wide, row + wide, column - wide, column + wide)]
+        if edges[0] >= edges[1] or edges[2] >= edges[3]:
+            return None
+        return slice(edges[0], edges[1]), slice(edges[2], edges[3])
 
     def towards(self, angle: float) -> Plane:
         """From -1 to 1 across the field in a direction."""
@@ -76,9 +89,7 @@ def take_photograph(scene: Scene, eye: Eye, photograph: Photograph, random: np.r
     return _sensor(frame, photograph, field, random)
 
 
-def _through_lens(
-    frame: Frame, eye: Eye, photograph: Photograph, field: _Field, random: np.random.Generator
-) -> Frame:
+def _through_lens(frame: Frame, eye: Eye, photograph: Photograph, field: _Field, random: np.random.Generator) -> Frame:
     """Lens and vitreous: ageing yellows, opacity scatters and blurs."""
     media = eye.media
     yellow = np.float32(max(0.0, (eye.age - 25) / 60) * 0.16 + 0.5 * media.nuclear**1.5)
@@ -94,29 +105,31 @@ def _through_lens(
         where = 0.55 + 0.6 * field.patch(random.normal(0, 0.25), random.normal(0, 0.25), 0.55)
     elif media.cortical >= density:
         angle = np.arctan2(field.v, field.u)
-        spokes = np.clip(np.cos(angle * random.integers(4, 8) + random.uniform(0, 6.3)) + 0.4 * _clouds(random, field.size, 7), 0, 1)
+        spokes = np.clip(
+            np.cos(angle * random.integers(4, 8) + random.uniform(0, 6.3)) + 0.4 * _clouds(random, field.size, 7), 0, 1
+        )
         where = np.float32(0.75) + np.float32(0.5) * spokes * smoothstep(0.25, 0.95, field.r)
     where = np.clip(where, 0, 1.2)[..., None].astype(np.float32)
     mix = np.clip(where * np.float32(min(1.0, 0.25 + 1.1 * density)), 0, 1)
     frame = frame * (1 - mix) + soft * mix
-    grey = np.float32(mean.mean()) * np.array([1.0, 0.93, 0.80], dtype=np.float32)
-    veil_colour = np.float32(0.62) * mean + np.float32(0.38) * grey
+    grey = np.float32(1.3 * mean.mean()) * np.array([1.0, 0.97, 0.86], dtype=np.float32)
+    veil_colour = np.float32(0.5) * mean + np.float32(0.5) * grey
     veil = np.clip(np.float32(min(0.9, 0.92 * density**1.15)) * where, 0, 0.93)
     glow = 1 + 0.10 * _clouds(random, field.size, 4)[..., None]
-    return np.asarray(frame * (1 - veil) + veil * veil_colour * glow * random.uniform(0.85, 1.15), dtype=np.float32)
+    return np.asarray(frame * (1 - veil) + veil * veil_colour * glow * random.uniform(0.85, 1.3), dtype=np.float32)
 
 
 def _illumination(photograph: Photograph, field: _Field, random: np.random.Generator) -> Plane:
     lean = random.uniform(0, 2 * math.pi)
     light = 1 - np.float32(photograph.vignette) * np.minimum(field.r, 1.05) ** 2
-    light = light * (1 + np.float32(random.normal(0, 0.24)) * field.towards(lean))
+    light = light * (1 + np.float32(random.normal(0, 0.3)) * field.towards(lean))
     light = light * (1 + np.float32(0.11) * _clouds(random, field.size, 4))
     if photograph.shadow > 0:
         # The edge of a small pupil: a dark lobe, as often over the macula as not.
         place = random.uniform(0.0, 0.75)
         lobe = field.patch(place * math.cos(lean), place * math.sin(lean), random.uniform(0.22, 0.55))
         light = light * (1 - np.float32(photograph.shadow) * lobe)
-    return np.asarray(np.maximum(light, 0.02), dtype=np.float32)
+    return np.asarray(np.maximum(light, 0.10), dtype=np.float32)
 
 
 def _optics(frame: Frame, photograph: Photograph, field: _Field) -> Frame:
@@ -148,10 +161,10 @@ def _stray_light(frame: Frame, photograph: Photograph, field: _Field, random: np
     if photograph.crescent > 0:
         lean, spread = random.uniform(0, 2 * math.pi), random.uniform(-0.9, 1.0)
         side = np.clip(field.towards(lean) / np.maximum(field.r, 0.05) + np.float32(spread), 0, 1)
-        width = random.uniform(0.05, 0.22)
+        width = 0.05 * 8 ** random.random()
         rim = np.exp((np.minimum(field.r, 1.0) - 1) / np.float32(width)) * side
         colour = _stray_colour(random, photograph)
-        frame = frame + (rim * np.float32(photograph.crescent))[..., None] * colour
+        frame = np.asarray(frame + (rim * np.float32(photograph.crescent))[..., None] * colour, dtype=np.float32)
     if photograph.glare > 0:
         angle, place = random.uniform(0, 2 * math.pi), random.uniform(0.55, 1.15)
         patch = field.patch(place * math.cos(angle), place * math.sin(angle), random.uniform(0.16, 0.5))
@@ -184,28 +197,34 @@ def _tone(frame: Frame, photograph: Photograph) -> Frame:
 
 
 def _decoys(frame: Frame, photograph: Photograph, field: _Field, random: np.random.Generator) -> Frame:
-    """Reflections, dust and scratches that belong to the camera and mean nothing."""
+    """Reflections, dust and scratches that belong to the camera and mean nothing; in place."""
     for _ in range(photograph.ghosts):
         u, v = random.normal(0, 0.45, 2)
         size = random.uniform(0.012, 0.05)
-        colour = np.array([0.5, 0.55, 0.6], dtype=np.float32) * random.uniform(0.04, 0.3)
-        distance = np.hypot(field.u - np.float32(u), field.v - np.float32(v))
-        shape = field.patch(u, v, size) if random.random() < 0.85 else np.exp(-(((distance - size) / (size * 0.6)) ** 2))
-        frame = frame + shape[..., None] * colour
+        colour = np.array([0.5, 0.55, 0.6], dtype=np.float32) * np.float32(random.uniform(0.04, 0.3))
+        ring = random.random() < 0.15
+        near = field.around(u, v, 4 * size)
+        if near is not None:
+            distance = np.hypot(field.u[near] - np.float32(u), field.v[near] - np.float32(v)) / np.float32(size)
+            shape = np.exp(-(((distance - 1) / np.float32(0.6)) ** 2)) if ring else np.exp(-0.5 * distance**2)
+            frame[near] += shape[..., None] * colour
     for _ in range(photograph.dust):
         angle, place = random.uniform(0, 2 * math.pi), math.sqrt(random.random())
+        u, v = place * math.cos(angle), place * math.sin(angle)
         size = random.uniform(0.004, 0.02)
-        spot = field.patch(place * math.cos(angle), place * math.sin(angle), size)[..., None]
-        sign = 1.0 if random.random() < 0.5 else -1.0
-        frame = frame * (1 + np.float32(sign * random.uniform(0.05, 0.3)) * spot)
+        change = np.float32(random.uniform(0.05, 0.3) * (1 if random.random() < 0.5 else -1))
+        near = field.around(u, v, 4 * size)
+        if near is not None:
+            square = (field.u[near] - np.float32(u)) ** 2 + (field.v[near] - np.float32(v)) ** 2
+            frame[near] *= (1 + change * np.exp(-square / np.float32(2 * size**2)))[..., None]
     for _ in range(photograph.streaks):
         angle, offset = random.uniform(0, 2 * math.pi), random.normal(0, 0.4)
         across = field.towards(angle) - np.float32(offset)
         along = field.towards(angle + math.pi / 2) - np.float32(random.normal(0, 0.3))
         line = np.exp(-((across / np.float32(random.uniform(0.004, 0.03))) ** 2))
         line = line * np.exp(-((along / np.float32(random.uniform(0.1, 0.5))) ** 4))
-        frame = frame * (1 + np.float32(random.normal(0, 0.12)) * line[..., None])
-    return np.asarray(frame, dtype=np.float32)
+        frame *= 1 + np.float32(random.normal(0, 0.12)) * line[..., None]
+    return frame
 
 
 def _sensor(frame: Frame, photograph: Photograph, field: _Field, random: np.random.Generator) -> Pixels:
@@ -219,10 +238,14 @@ def _sensor(frame: Frame, photograph: Photograph, field: _Field, random: np.rand
         lit = lit * np.clip((np.float32(photograph.cut) - np.abs(field.v)) / soft, 0, 1)
     frame = frame * lit[..., None] + np.float32(photograph.black_level) * (1 - lit[..., None])
     if photograph.noise > 0:
-        # Sensor noise of a large picture that was shrunk: fine, part of it shared by the channels.
-        shared = random.standard_normal((size, size, 1), dtype=np.float32)
-        own = random.standard_normal((size, size, 3), dtype=np.float32)
-        frame = frame + np.float32(photograph.noise * 0.9) * (np.float32(0.7) * shared + np.float32(0.6) * own) * lit[..., None]
+        # Sensor noise of a large picture that was shrunk: fine, part of it shared by the channels. One field of
+        # noise serves all channels, shifted by more than its grain.
+        far = 24
+        grain = random.standard_normal((size + far, size + far), dtype=np.float32) * np.float32(photograph.noise)
+        shared = grain[:size, :size] * np.float32(0.63)
+        own = (grain[far:, far:], grain[far:, :size], grain[:size, far:])
+        for channel, plane in enumerate(own):
+            frame[..., channel] += (shared + np.float32(0.54) * plane) * lit
     pixels: Pixels = np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8)
     if photograph.quality < 100:
         buffer = io.BytesIO()

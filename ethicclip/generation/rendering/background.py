@@ -75,13 +75,13 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     tint(image, shading, (0.8, 1.0, 1.0))
     disc_x, disc_y = anatomy.disc_centre_um
     # The thick nerve-fibre layer round the disc is brighter; the temporal periphery falls off.
-    near = np.exp(-(np.hypot(x - np.float32(disc_x), y - np.float32(disc_y)) / np.float32(3600)) ** 2)
+    near = np.exp(-((np.hypot(x - np.float32(disc_x), y - np.float32(disc_y)) / np.float32(3600)) ** 2))
     tint(image, near * np.float32(random.uniform(0.0, 0.28)), (0.7, 1.0, 1.0))
     grain = view.noise(random, 420) * np.float32(0.016) + view.noise(random, 130) * np.float32(0.02)
     tint(image, grain * np.float32(0.7 + 0.6 * anatomy.pigmentation), (0.8, 1.0, 0.7))
     far = np.hypot(x - np.float32(anatomy.disc_centre_um[0] * 0.5), y)
     # The macula hides its choroid behind pigment; tessellation shows outside first, and patchily.
-    macular = np.exp(-(np.hypot(x, y) / np.float32(2100)) ** 2)
+    macular = np.exp(-((np.hypot(x, y) / np.float32(2100)) ** 2))
     patchy = np.clip(0.75 + 0.4 * view.noise(random, 4200), 0.15, 1.3)
     seen = np.float32(anatomy.tessellation) * (1 - np.float32(0.85 - 0.5 * anatomy.tessellation) * macular) * patchy
     seen *= np.float32(0.6) + np.float32(0.4) * smoothstep(2000, 7500, far)
@@ -93,7 +93,7 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     else:
         # Hardly any pigment: red vessels before white sclera.
         tint(image, relief, (-0.16, -0.62, -0.5))
-        tint(image, seen, (0.12, 0.2, 0.2))
+        tint(image, seen, (0.16, 0.17, 0.15))
 
 
 def paint_macula(image: Reflectance, eye: Eye, random: np.random.Generator, view: View) -> None:

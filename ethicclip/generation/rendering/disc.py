@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from ethicclip.generation.findings import Eye
 from ethicclip.generation.rendering.background import Reflectance, blend, tint
@@ -52,7 +53,7 @@ class DiscGeometry:
         cup_radius = np.full_like(u, 1.0)
         if nerve.notch:
             towards = (math.pi / 2 + 0.35) * (1 if nerve.notch == "inferior" else -1)
-            gap = np.angle(np.exp(1j * (cup_angle - np.float32(towards))).astype(np.complex64))
+            gap = _wrapped(cup_angle - np.float32(towards))
             reach = 0.97 / max(nerve.cup_ratio, 0.3) - 1
             cup_radius += np.float32(reach) * np.exp(-((gap / np.float32(0.42)) ** 2))
         cup_rho = np.hypot(cup_u / np.float32(max(width_ratio, 0.05)), cup_v / np.float32(max(nerve.cup_ratio, 0.05)))
@@ -65,20 +66,28 @@ class DiscGeometry:
         self.crescent = np.zeros_like(self.rho)
         if nerve.crescent > 0:
             direction = math.pi + random.normal(0, 0.35)
-            gap = np.abs(np.angle(np.exp(1j * (self.angle - np.float32(direction))).astype(np.complex64)))
+            gap = np.abs(_wrapped(self.angle - np.float32(direction)))
             ragged = 1 + 0.10 * view.noise(random, 900)
             for order in (2, 3, 5):
-                ragged += np.float32(random.normal(0, 0.1)) * np.cos(order * self.angle + np.float32(random.uniform(0, 6.3)))
+                ragged += np.float32(random.normal(0, 0.1)) * np.cos(
+                    order * self.angle + np.float32(random.uniform(0, 6.3))
+                )
             span = np.float32(max(nerve.crescent_span_rad, 0.3))
             extent = np.float32(nerve.crescent) * (1 - smoothstep(0.25, 1.0, gap / span)) * ragged
-            margin = np.float32(max(65.0, 0.8 * view.um_per_px) / radius)
+            margin = np.float32(max(110.0, 0.8 * view.um_per_px) / radius)
             self.crescent = np.asarray(
                 (1 - _ramp((self.rho - 1 - extent) / margin)) * (extent > 0.02) * (1 - self.disc), dtype=np.float32
             )
 
 
-def _ramp(value: Plane) -> Plane:
-    return smoothstep(-1.0, 1.0, value)
+def _wrapped(angle: Plane) -> Plane:
+    """An angle brought to -pi..pi."""
+    turns = np.rint(angle / np.float32(2 * math.pi))
+    return np.asarray(angle - np.float32(2 * math.pi) * turns, dtype=np.float32)
+
+
+def _ramp(value: npt.NDArray[np.floating]) -> Plane:
+    return smoothstep(-1.0, 1.0, np.asarray(value, dtype=np.float32))
 
 
 def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: View, bands: Plane) -> DiscGeometry:
@@ -89,24 +98,26 @@ def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: 
     tint(image, halo * np.float32(random.uniform(0.0, 0.10) + 0.12 * nerve.swelling), (0.5, 0.9, 0.9))
     if nerve.crescent > 0:
         bare = random.uniform(0.75, 1.0)
-        blend(image, shape.crescent * np.float32(bare), (0.34, 0.50, 0.46))
+        mottled = np.clip(0.8 + 0.25 * view.noise(random, 260), 0.2, 1.0) * np.float32(bare)
+        bright = np.float32(1.0 + 0.5 * min(nerve.crescent, 1.5))
+        blend(image, shape.crescent * mottled, (0.30 * bright, 0.46 * bright, 0.38 * bright))
         tint(image, shape.crescent * (bands - np.float32(0.45)), (-0.05, -0.3, -0.25))
         rim = np.clip(view.blur(shape.crescent, 110) * (1 - shape.crescent) * (1 - shape.disc) * 2, 0, 1)
         tint(image, rim * np.float32(random.uniform(0.1, 0.5)), (-0.3, -0.45, -0.4))
     pink = 1 - nerve.pallor
-    level = random.uniform(0.78, 1.25)
+    level = random.uniform(0.84, 1.3)
     warm = random.uniform(0.8, 1.2)
     rim_colour = (
-        (0.50 + 0.08 * nerve.pallor) * level,
-        (0.60 * pink + 0.86 * nerve.pallor) * level,
-        (0.52 * pink + 0.92 * nerve.pallor) * level * warm,
+        (0.48 + 0.10 * nerve.pallor) * level,
+        (0.50 * pink + 0.86 * nerve.pallor) * level,
+        (0.30 * pink + 0.86 * nerve.pallor) * level * warm,
     )
     blend(image, shape.disc, rim_colour)
     # The temporal rim is thinner and paler, the nasal one fuller and redder.
     side = -np.cos(shape.angle) * smoothstep(0.15, 0.8, shape.rho) * shape.disc
-    tint(image, side * np.float32(random.uniform(0.4, 1.1)), (0.02, 0.12, 0.11))
+    tint(image, side * np.float32(random.uniform(0.4, 1.2)), (0.03, 0.15, 0.14))
     striae = view.noise(random, 240) * shape.disc
     tint(image, striae * np.float32(0.03), (0.6, 1.0, 1.0))
-    cup_colour = (0.64 * level, 0.95 * level, (1.0 + 0.1 * nerve.pallor) * level * warm)
+    cup_colour = (0.62 * level, 0.92 * level, (0.84 + 0.2 * nerve.pallor) * level * warm)
     blend(image, shape.cup * np.float32(random.uniform(0.72, 1.0)), cup_colour)
     return shape

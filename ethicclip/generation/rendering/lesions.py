@@ -37,8 +37,8 @@ class LesionPainter:
             cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.12, soft_um=260))
             tint(self.image, cover * np.float32(lesion.strength), (0.03, 0.10, 0.12))
         for lesion in self.eye.of(Kind.NEOVASCULAR_MEMBRANE):
-            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.3, soft_um=130))
-            tint(self.image, cover * np.float32(lesion.strength), (-0.16, 0.08, 0.02))
+            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.22, soft_um=220))
+            tint(self.image, cover * np.float32(lesion.strength), (-0.15, -0.03, -0.02))
         for lesion in self.eye.of(Kind.DISCIFORM_SCAR):
             cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.28, soft_um=110))
             blend(self.image, cover * np.float32(0.75 * lesion.strength), (0.28, 0.48, 0.40))
@@ -49,9 +49,9 @@ class LesionPainter:
         for lesion in self.eye.of(Kind.LACQUER_CRACK):
             self._crack(lesion)
         for lesion in self.eye.of(Kind.SUBRETINAL_HAEMORRHAGE):
-            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.32, soft_um=110))
-            cloudy = np.clip(0.8 + 0.16 * self.view.noise(self.random, 500), 0.35, 1.1)
-            tint(self.image, cover * cloudy * np.float32(lesion.strength), (-0.50, -0.95, -0.62))
+            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.24, soft_um=190))
+            cloudy = np.clip(0.75 + 0.22 * self.view.noise(self.random, 500), 0.25, 1.1)
+            tint(self.image, cover * cloudy * np.float32(lesion.strength), (-0.36, -0.80, -0.50))
 
     def over_vessels(self) -> None:
         """What lies in the inner retina and before it."""
@@ -75,8 +75,8 @@ class LesionPainter:
         myopic = lesion.kind is Kind.PATCHY_ATROPHY
         soft = 80 if myopic else 110
         cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.17, soft_um=soft))
-        bare = (0.48, 0.92, 0.80) if myopic else (0.18, 0.36, 0.24)
-        mottled = np.clip(0.82 + 0.22 * self.view.noise(self.random, 420), 0, 1)
+        bare = (0.60, 1.15, 1.10) if myopic else (0.18, 0.36, 0.24)
+        mottled = np.clip(0.86 + 0.13 * self.view.noise(self.random, 420), 0, 1)
         blend(self.image, cover * mottled * np.float32(lesion.strength), bare)
         # Where the pigment epithelium is gone the choroid's vessels show.
         tint(self.image, cover * (self.bands - np.float32(0.35)), (-0.05, -0.24, -0.2))
@@ -100,9 +100,7 @@ class LesionPainter:
     def _pigment(self) -> None:
         clumps = self.eye.of(Kind.PIGMENT_CLUMP)
         if clumps:
-            cover = self._note(
-                Kind.PIGMENT_CLUMP, self.view.blur(spots(self.view, clumps, self.random, 0.35), 28)
-            )
+            cover = self._note(Kind.PIGMENT_CLUMP, self.view.blur(spots(self.view, clumps, self.random, 0.35), 28))
             tint(self.image, cover, (-0.42, -0.55, -0.45))
 
     def _crack(self, lesion: Lesion) -> None:
@@ -151,16 +149,17 @@ class LesionPainter:
         if tiny:
             cover = self._note(Kind.MICROANEURYSM, self.view.blur(spots(self.view, tiny, self.random, 0.05), 8))
             tint(self.image, cover, (-0.36, -0.85, -0.60))
-        for kind, blur in ((Kind.DOT_HAEMORRHAGE, 13), (Kind.BLOT_HAEMORRHAGE, 24)):
+        for kind, blur in ((Kind.DOT_HAEMORRHAGE, 16), (Kind.BLOT_HAEMORRHAGE, 34)):
             lesions = self.eye.of(kind)
             if lesions:
-                cover = self._note(kind, self.view.blur(spots(self.view, lesions, self.random, 0.2), blur))
-                tint(self.image, cover, (-0.42, -0.92, -0.64))
+                cover = self._note(kind, self.view.blur(spots(self.view, lesions, self.random, 0.11), blur))
+                cloudy = np.clip(0.86 + 0.14 * self.view.noise(self.random, 120), 0.5, 1.1)
+                tint(self.image, cover * cloudy, (-0.36, -0.84, -0.60))
         streaks = self.eye.of(Kind.FLAME_HAEMORRHAGE, Kind.DISC_HAEMORRHAGE)
         for kind in (Kind.FLAME_HAEMORRHAGE, Kind.DISC_HAEMORRHAGE):
-            lesions = [item for item in streaks if item.kind is kind]
-            if lesions:
-                cover = self._note(kind, flames(self.view, lesions, self.random))
+            own = tuple(item for item in streaks if item.kind is kind)
+            if own:
+                cover = self._note(kind, flames(self.view, own, self.random))
                 tint(self.image, cover, (-0.36, -0.92, -0.62))
 
     def _hole(self) -> None:
@@ -184,7 +183,7 @@ class LesionPainter:
         tint(self.image, patch * folds * np.float32(lesion.strength), (0.02, 0.07, 0.08))
 
     def _new_vessels(self) -> None:
-        for kind, width in ((Kind.IRMA, 24.0), (Kind.NEW_VESSELS_DISC, 22.0), (Kind.NEW_VESSELS_ELSEWHERE, 23.0)):
+        for kind, width in ((Kind.IRMA, 20.0), (Kind.NEW_VESSELS_DISC, 19.0), (Kind.NEW_VESSELS_ELSEWHERE, 19.0)):
             lesions = self.eye.of(kind)
             if lesions:
                 cover = self._note(kind, tangles(self.view, lesions, self.random, width_um=width))
@@ -200,11 +199,11 @@ class LesionPainter:
         radius = lesion.diameter_um / 2
         dx = (x - np.float32(lesion.x_um)) / np.float32(np.sqrt(lesion.aspect))
         dy = (y - np.float32(lesion.y_um)) * np.float32(np.sqrt(lesion.aspect))
-        rough = self.view.noise(self.random, 700) * np.float32(0.07 * radius)
-        soft = max(45.0, 0.6 * self.view.um_per_px)
+        rough = self.view.noise(self.random, 1100) * np.float32(0.05 * radius)
+        soft = max(80.0, 0.6 * self.view.um_per_px)
         inside = 1 - smoothstep(-soft, soft, np.hypot(dx, dy) - np.float32(radius) + rough)
         # Blood settles: a level on top, the sac's curve below.
-        level = smoothstep(-soft, soft, dy + np.float32(0.25 * radius) + rough * np.float32(0.3))
+        level = smoothstep(-soft, soft, dy + np.float32(0.2 * radius) + rough * np.float32(0.5))
         cover = self._note(lesion.kind, inside * level)
         gradient = np.clip(0.85 + 0.25 * dy / np.float32(radius), 0.6, 1.1)
-        tint(self.image, cover * gradient * np.float32(lesion.strength), (-0.55, -1.15, -0.8))
+        tint(self.image, cover * gradient * np.float32(lesion.strength), (-0.46, -1.05, -0.72))

@@ -37,7 +37,9 @@ class Scene:
     masks: dict[str, Plane]
 
 
-def render_scene(eye: Eye, photograph: Photograph, size: int, key: tuple[int, ...], *, tree: VesselTree | None = None) -> Scene:
+def render_scene(
+    eye: Eye, photograph: Photograph, size: int, key: tuple[int, ...], *, tree: VesselTree | None = None
+) -> Scene:
     """Render the geometry of an eye.
 
     Args:
@@ -75,14 +77,14 @@ def _paint_myopia(image: Reflectance, eye: Eye, random: np.random.Generator, vie
         distance = np.hypot(x - np.float32(centre_x), (y - np.float32(random.normal(0, 400))) * np.float32(1.1))
         distance = distance + view.noise(random, 3000) * np.float32(350)
         floor = 1 - smoothstep(radius * 0.72, radius * 1.08, distance)
-        tint(image, floor * np.float32(change.staphyloma), (0.10, 0.22, 0.20))
+        tint(image, floor * np.float32(change.staphyloma), (0.14, 0.20, 0.16))
         wall = np.exp(-(((distance - np.float32(radius)) / np.float32(650)) ** 2))
         tint(image, wall * np.float32(change.staphyloma), (-0.10, -0.16, -0.12))
     if change.diffuse_atrophy > 0:
         distance = np.hypot(x - np.float32(eye.anatomy.disc_centre_um[0] * 0.55), y)
         pale = np.clip(1.15 - distance / np.float32(6500) + 0.25 * view.noise(random, 2200), 0, 1)
-        tint(image, pale * np.float32(change.diffuse_atrophy), (0.14, 0.34, 0.20))
-        tint(image, pale * (bands - np.float32(0.5)) * np.float32(change.diffuse_atrophy), (-0.08, -0.22, -0.16))
+        tint(image, pale * np.float32(change.diffuse_atrophy), (0.22, 0.30, 0.14))
+        tint(image, pale * (bands - np.float32(0.5)) * np.float32(change.diffuse_atrophy), (-0.10, -0.30, -0.22))
 
 
 def _masks(shape: DiscGeometry, cover: VesselCover, lesions: dict[LesionKind, Plane]) -> dict[str, Plane]:

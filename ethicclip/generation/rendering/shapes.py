@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,9 @@ def flames(view: View, lesions: Sequence[Lesion], random: np.random.Generator) -
         width = lesion.diameter_um / math.sqrt(lesion.aspect)
         count = int(np.clip(round(width / 22), 4, 16))
         across = np.linspace(-0.5, 0.5, count) * width + random.normal(0, 6, count)
-        reach = length / 2 * np.sqrt(np.clip(1.05 - (2 * across / width) ** 2, 0.06, 1)) * random.uniform(0.55, 1.1, count)
+        reach = (
+            length / 2 * np.sqrt(np.clip(1.05 - (2 * across / width) ** 2, 0.06, 1)) * random.uniform(0.55, 1.1, count)
+        )
         middle = random.normal(0, 0.1 * length, count)
         bow = random.normal(0, 0.05) * length
         forward = np.array([math.cos(lesion.angle_rad), math.sin(lesion.angle_rad)])
@@ -66,7 +69,7 @@ def flames(view: View, lesions: Sequence[Lesion], random: np.random.Generator) -
             knots.append(centre + along[:, None] * forward + off[:, None] * sideways)
         thickness = np.full(count, max(16.0, width / count * 1.5))
         level = np.full(count, lesion.strength) * random.uniform(0.7, 1.0, count)
-        for first, second in zip(knots[:-1], knots[1:], strict=True):
+        for first, second in pairwise(knots):
             canvas.strokes(first, second, thickness, level)
     return view.blur(canvas.coverage(), 16)
 
@@ -76,22 +79,24 @@ def tangles(view: View, lesions: Sequence[Lesion], random: np.random.Generator, 
     canvas = Canvas(view)
     for lesion in lesions:
         radius = lesion.diameter_um / 2
-        count = int(np.clip(lesion.diameter_um / 75, 3, 22))
-        start = random.normal(0, 0.28 * radius, (count, 2))
-        heading = random.uniform(0, 2 * np.pi, count)
-        curl = random.normal(0, 0.25, count)
-        step = max(28.0, radius / 12)
-        place = start
-        for _ in range(16):
-            curl = 0.85 * curl + random.normal(0, 0.28, count)
-            heading = heading + curl
+        count = int(np.clip(lesion.diameter_um / 90, 3, 18))
+        # A frond: stems leave one root, fan out, and turn back in loops at the rim.
+        centre = np.array([lesion.x_um, lesion.y_um])
+        root = centre + random.normal(0, 0.35 * radius, 2)
+        place = np.repeat(root[None], count, axis=0) + random.normal(0, 0.12 * radius, (count, 2))
+        heading = random.uniform(0, 2 * np.pi) + random.normal(0, 1.3, count)
+        curl = random.normal(0, 0.1, count)
+        level = np.full(count, 0.8 * lesion.strength) * random.uniform(0.5, 1.0, count)
+        width = np.full(count, width_um) * random.uniform(0.6, 1.3, count)
+        step = radius / 11
+        for _ in range(18):
+            curl = 0.8 * curl + random.normal(0, 0.17, count)
+            off = place - centre
+            outward = off[:, 0] * np.cos(heading) + off[:, 1] * np.sin(heading) > 0
+            turning = (np.hypot(off[:, 0], off[:, 1]) > 0.85 * radius) & outward
+            heading = heading + curl + np.where(turning, np.where(curl >= 0, 0.6, -0.6), 0.0)
             moved = place + step * np.stack([np.cos(heading), np.sin(heading)], axis=1)
-            outward = np.hypot(moved[:, 0], moved[:, 1]) > radius
-            heading = np.where(outward, np.arctan2(-moved[:, 1], -moved[:, 0]), heading)
-            centre = np.array([lesion.x_um, lesion.y_um])
-            canvas.strokes(
-                place + centre, moved + centre, np.full(count, width_um), np.full(count, 0.85 * lesion.strength)
-            )
+            canvas.strokes(place, moved, width, level)
             place = moved
     return view.blur(canvas.coverage(), 8)
 
@@ -106,8 +111,13 @@ def region(
     stretch = np.float32(math.sqrt(lesion.aspect))
     radius = lesion.diameter_um / 2
     distance = np.hypot((dx * cos + dy * sin) / stretch, (dy * cos - dx * sin) * stretch)
-    noise = view.noise(random, max(170.0, radius * 0.75)) + 0.5 * view.noise(random, max(90.0, radius * 0.3))
-    depth = np.float32(radius) * (1 + np.float32(rough) * noise) - distance
+    # Lobes from a few harmonics, fringes from noise: noise alone tears a patch to rags.
+    angle = np.arctan2(dy, dx)
+    lobes = np.zeros_like(distance)
+    for order in (2, 3, 4, 5):
+        lobes += np.float32(random.normal(0, 1.1) / order) * np.cos(order * angle + np.float32(random.uniform(0, 6.3)))
+    fringe = np.float32(0.42) * view.noise(random, max(170.0, radius * 0.3))
+    depth = np.float32(radius) * (1 + np.float32(rough) * (lobes + fringe)) - distance
     soft = max(soft_um, 0.6 * view.um_per_px)
     return smoothstep(-soft, soft, np.asarray(depth, dtype=np.float32))
 

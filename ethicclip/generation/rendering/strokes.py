@@ -13,7 +13,7 @@ from ethicclip.generation.rendering.vessels import VesselTree
 from ethicclip.generation.rendering.view import Canvas, Plane, View
 
 # Nested widths and the share of the column's depth they reach: a round cross-section in three steps.
-_PROFILE = ((1.0, 0.5), (0.74, 0.82), (0.42, 1.0))
+_PROFILE = ((1.0, 0.6), (0.76, 0.86), (0.45, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ def _draw(tree: VesselTree, view: View, *, artery: bool) -> tuple[Canvas, Canvas
     start, end, diameter = tree.start_um[chosen], tree.end_um[chosen], tree.diameter_um[chosen]
     column, reflex = Canvas(view), Canvas(view)
     # A thin column holds less blood and its wall is clear.
-    depth = diameter / (diameter + 58.0)
+    depth = diameter / (diameter + 48.0)
     wide = diameter / column.um_per_px > 3.0
     column.strokes(start, end, diameter * _PROFILE[0][0], depth * np.where(wide, _PROFILE[0][1], 0.9))
     for share, level in _PROFILE[1:]:
@@ -50,11 +50,11 @@ def paint_vessels(
     # In the cup a vessel dives; fresh swelling veils it.
     veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc
     hidden = 1 - np.float32(0.55) * np.exp(-((shape.rho / np.float32(0.3)) ** 2))
-    strength = np.float32(random.uniform(0.85, 1.2)) * veil * hidden
+    strength = np.float32(random.uniform(0.9, 1.3)) * veil * hidden
     copper = eye.vasculature.copper_wiring
     vein_seen = vein * (1 - np.float32(0.6) * artery)
-    tint(image, vein_seen * strength, (-0.25, -0.68, -0.50))
-    tint(image, artery * strength, (-0.07, -0.54 + 0.16 * copper, -0.46 + 0.1 * copper))
+    tint(image, vein_seen * strength, (-0.33, -0.86, -0.62))
+    tint(image, artery * strength, (-0.09, -0.68 + 0.18 * copper, -0.55 + 0.1 * copper))
     shine = random.uniform(0.1, 0.26)
     tint(image, artery_reflex.coverage() * np.float32(1.5 * shine + 0.45 * copper), (0.4, 0.8, 0.55))
     tint(image, vein_reflex.coverage() * np.float32(0.6 * shine), (0.4, 0.7, 0.6))
