@@ -33,7 +33,7 @@ from ethicclip.training.loop import build_model, recipe_of
 from ethicclip.training.order import EpochOrder
 
 RESULTS = Path(__file__).parents[1] / "results"
-BATCH = 64
+BATCH = 32
 EPOCHS = 3
 
 
@@ -73,6 +73,7 @@ def open_clips(pairs: PairSet, folder: Path) -> dict[str, float]:
         return result
 
     open_clip_program.train_one_epoch = timed
+    logging.disable(logging.WARNING)
     try:
         open_clip_program.main(
             f"--train-data {table} --dataset-type csv --csv-img-key filepath --csv-caption-key title --csv-separator , "
@@ -81,6 +82,7 @@ def open_clips(pairs: PairSet, folder: Path) -> dict[str, float]:
         )
     finally:
         open_clip_program.train_one_epoch = honest
+        logging.disable(logging.NOTSET)
         logging.getLogger().handlers.clear()
     later = epochs[1:]
     return {

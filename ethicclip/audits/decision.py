@@ -1,7 +1,8 @@
 """The decision rule: the sides are revealed here, after every score is final, and a verdict follows.
 
-LEAK when target-decoy rejects a patient and the far half of pairs is at its null share, or when a pair is confirmed on its own.
-PASS only with a control, measured power and enough described pictures. Everything else is INCONCLUSIVE, with its reason.
+LEAK when target-decoy rejects a patient and the far half of pairs is at its null share, or when a pair is confirmed
+on its own. PASS only with a control, measured power and enough described pictures. Everything else is INCONCLUSIVE,
+with its reason.
 """
 
 from __future__ import annotations
@@ -257,8 +258,8 @@ def conclude(
     hardest = max(power, key=lambda one: (one.fewest_noticed or 0, one.kind))
     return Conclusion(
         verdict=Verdict.PASS,
-        reason=f"no copy was found, and {hardest.fewest_noticed} planted copies among {synthetic} images would have been "
-        f"noticed for every required kind (hardest: {hardest.kind})",
+        reason=f"no copy was found, and {hardest.fewest_noticed} planted copies among {synthetic} images would have "
+        f"been noticed for every required kind (hardest: {hardest.kind})",
     )
 
 
@@ -268,7 +269,8 @@ def _leak_reason(confirmed: int, rejected: int, findings: Findings, settings: Au
         parts.append(f"{confirmed} synthetic images are confirmed copies of reference pictures")
     if rejected and not findings.fits_in_general:
         parts.append(
-            f"target-decoy finds copies of {rejected} reference patients at a false discovery rate of {settings.alpha:g}"
+            f"target-decoy finds copies of {rejected} reference patients "
+            f"at a false discovery rate of {settings.alpha:g}"
         )
     return "; ".join(parts)
 
@@ -285,9 +287,15 @@ def _blocker(
     if not pool.has_control:
         return "no control was given; without other patients of the same pool there is no PASS"
     if pool.control_patients < settings.least_control_patients:
-        return f"the control has {pool.control_patients} patients left, under the {settings.least_control_patients} that a PASS needs"
+        return (
+            f"the control has {pool.control_patients} patients left, "
+            f"under the {settings.least_control_patients} that a PASS needs"
+        )
     if findings.fits_in_general:
-        return "the generator fits the reference in general, or the control is not exchangeable with it: even the far half of pairs leans to one side"
+        return (
+            "the generator fits the reference in general, or the control is not exchangeable with it: "
+            "even the far half of pairs leans to one side"
+        )
     if undescribed > settings.most_undescribed * synthetic:
         return f"{undescribed} of {synthetic} synthetic images show nothing that could be compared"
     if not settings.required_kinds or settings.power_copies == 0:

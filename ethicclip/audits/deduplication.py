@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ethicclip.audits.comparison import Comparer, Effort, Pair
 from ethicclip.audits.decision import UNFITTED_START, stands_alone
-from ethicclip.audits.describing import CohortPictures, describe
+from ethicclip.audits.describing import describe
 from ethicclip.audits.description.local import Recipe
 from ethicclip.audits.retrieval import VoteSettings
 from ethicclip.audits.statistics import FEWEST_IMPOSTORS, fit_tail
@@ -129,9 +129,7 @@ def same_eye_pairs(
     Returns:
         (i, j, score) with i < j, strongest first.
     """
-    described = describe(
-        CohortPictures(cohort), recipe or Recipe(), what="the cohort", workers=workers, progress=progress
-    )
+    described = describe(cohort, recipe or Recipe(), what="the cohort", workers=workers, progress=progress)
     comparer = Comparer(described, numbered(cohort.patients()), votes=VoteSettings(), tolerances=Tolerances())
     impostors = impostor_pairs(comparer, Effort(candidates=8), count=400, seed=0, workers=workers, progress=progress)
     return same_eye_links(comparer, impostors, workers=workers, progress=progress)

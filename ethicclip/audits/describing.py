@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from ethicclip.audits.description.local import LocalFeatures, Recipe, describe_picture
 from ethicclip.audits.description.pixel import SIDE, is_empty, thumbnail
-from ethicclip.cohorts import Cohort
 from ethicclip.errors import BadInputError
-from ethicclip.imaging import Pixels, field_of_view, read_image, refuse_unreadable
+from ethicclip.imaging import Pixels, field_of_view, refuse_unreadable
 from ethicclip.progress import Progress
 
 T = TypeVar("T")
@@ -30,20 +29,6 @@ class Pictures(Protocol):
 
     def image(self, i: int, /, max_side: int | None = None) -> Pixels:
         """The i-th picture."""
-
-
-class CohortPictures:
-    """The pictures of a cohort."""
-
-    def __init__(self, cohort: Cohort) -> None:
-        self._files = cohort.files
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def image(self, i: int, /, max_side: int | None = None) -> Pixels:
-        """The i-th picture as RGB uint8."""
-        return read_image(self._files[i], max_side=max_side)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,19 +43,20 @@ def contact_sheet(
     """Synthetic image, reference picture and their aligned overlay, two pairs a row, strongest first."""
     columns = 2 if len(pairs) > 1 else 1
     rows = -(-len(pairs) // columns)
-    figure = Figure(figsize=(7.0 * columns, 2.95 * rows + 0.75), dpi=110, facecolor="white")
+    figure = Figure(figsize=(7.0 * columns, 2.62 * rows + 0.75), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
-    top = 1 - 0.62 / (2.95 * rows + 0.75)
+    top = 1 - 0.62 / (2.62 * rows + 0.75)
     grid = figure.add_gridspec(
-        rows, 3 * columns, left=0.012, right=0.988, bottom=0.012, top=top - 0.012, wspace=0.03, hspace=0.26
+        rows, 3 * columns, left=0.012, right=0.988, bottom=0.012, top=top, wspace=0.03, hspace=0.13
     )
     figure.text(
-        0.014, 1 - 0.16 / (2.95 * rows + 0.75), "Nearest pairs", fontsize=15, weight="bold", color=_INK, va="top"
+        0.014, 1 - 0.16 / (2.62 * rows + 0.75), "Nearest pairs", fontsize=15, weight="bold", color=_INK, va="top"
     )
     figure.text(
         0.986,
-        1 - 0.2 / (2.95 * rows + 0.75),
-        "synthetic image  |  reference picture  |  overlay in the reference's frame (reference magenta, synthetic green)   RESTRICTED",
+        1 - 0.2 / (2.62 * rows + 0.75),
+        "synthetic image  |  reference picture  |  overlay in the reference's frame "
+        "(grey: both agree; magenta: reference only; green: synthetic only)   RESTRICTED",
         fontsize=8.5,
         color=_QUIET,
         ha="right",
@@ -108,21 +109,27 @@ def _overlay(copy: Frame, source: Frame, pair: Pair) -> Pixels:
         [[1 / copy.radius, 0, -centre_x / copy.radius], [0, 1 / copy.radius, -copy.centre[1] / copy.radius]]
     )
     linear, shift = pair.verification.affine[:, :2], pair.verification.affine[:, 2]
-    matrix = source.radius * (linear @ into)
+    matrix: npt.NDArray[np.float64] = source.radius * (linear @ into)
     matrix[:, 2] += source.radius * shift + np.array(source.centre)
     size = (source.pixels.shape[1], source.pixels.shape[0])
-    moved = cv2.warpAffine(np.ascontiguousarray(pixels), matrix, size)
-    covered = cv2.warpAffine(np.full(pixels.shape[:2], 255, np.uint8), matrix, size) > 127
-    first, second = _flattened(moved), _flattened(source.pixels)
-    first = np.where(covered, first, 128).astype(np.uint8)
+    moved = cv2.warpAffine(np.ascontiguousarray(pixels), matrix, size).astype(np.uint8)
+    inside = (
+        cv2.warpAffine((copy.mask[:, ::-1] if pair.flipped else copy.mask).astype(np.uint8) * 255, matrix, size) > 127
+    )
+    first, second = _flattened(moved, inside), _flattened(source.pixels, source.mask)
     return np.dstack([second, first, second])
 
 
-def _flattened(image: Pixels) -> npt.NDArray[np.uint8]:
-    green = image[..., 1].astype(np.float32)
-    even = green - cv2.GaussianBlur(green, (0, 0), 0.05 * max(green.shape))
-    spread = float(np.percentile(np.abs(even), 97)) or 1.0
-    return np.clip(128 + 100 * even / spread, 0, 255).astype(np.uint8)
+def _flattened(image: Pixels, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Vessels dark on even grey; grey outside the field, so that its rim makes no halo."""
+    weight = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(np.float32)
+    green = image[..., 1].astype(np.float32) * weight
+    sigma = 0.05 * max(green.shape)
+    mean = cv2.GaussianBlur(green, (0, 0), sigma) / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-3)
+    even = (green - mean) * weight
+    lit = weight > 0
+    spread = max(1.0, float(np.percentile(np.abs(even[lit]), 95))) if lit.any() else 1.0
+    return np.asarray(np.clip(128 + 100 * even / spread, 0, 255), dtype=np.uint8)
 
 
 def score_densities(

@@ -20,7 +20,7 @@ from ethicclip.errors import UsageError
 from ethicclip.imaging import Pixels, field_of_view
 
 Rung = Callable[[Pixels, Pixels, np.random.Generator], Pixels]
-_Matrix = npt.NDArray[np.float64]
+_Matrix = npt.NDArray[np.floating]
 
 
 def plant(kind: str, image: Pixels, rng: np.random.Generator, *, other: Pixels | None = None) -> Pixels:
@@ -50,7 +50,7 @@ def plant(kind: str, image: Pixels, rng: np.random.Generator, *, other: Pixels |
 
 
 def _clip(values: npt.NDArray[np.floating]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
 
 
 def _affine(image: Pixels, matrix: _Matrix) -> Pixels:
@@ -62,12 +62,13 @@ def _affine(image: Pixels, matrix: _Matrix) -> Pixels:
 
 def _rotated(image: Pixels, degrees: float, scale: float = 1.0) -> Pixels:
     height, width = image.shape[:2]
-    return _affine(image, cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, scale))
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, scale)
+    return _affine(image, np.asarray(turn, dtype=np.float64))
 
 
 def _jpeg_once(image: Pixels, quality: int) -> Pixels:
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1].astype(np.uint8)
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)[..., ::-1]
 
 
 def _resized(image: Pixels, side: int) -> Pixels:

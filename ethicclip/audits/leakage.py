@@ -1,8 +1,9 @@
 """``audit_leakage``: which synthetic images are copies of reference patients, how many, and how sure are we.
 
 The order of the work is the argument: pictures are described, artefacts masked, eyes under two names linked, and the
-synthetic set compared with reference and control *together*; only then are the sides revealed, the rule applied, and its power
-measured with planted copies that went the same way. It is a screen, not a proof that nobody can be recognised.
+synthetic set compared with reference and control *together*; only then are the sides revealed, the rule applied, and
+its power measured with planted copies that went the same way. It is a screen, not a proof that nobody can be
+recognised.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ethicclip.audits.decision import (
     reveal,
 )
 from ethicclip.audits.deduplication import impostor_pairs, merged_units, numbered, same_eye_links
-from ethicclip.audits.describing import CohortPictures, Described, Pictures, describe, joined
+from ethicclip.audits.describing import Described, Pictures, describe, joined
 from ethicclip.audits.description.local import Recipe
 from ethicclip.audits.ladder import KINDS, plant
 from ethicclip.audits.power import Background, Copies, KindPower, measure
@@ -131,11 +132,11 @@ class _RealSide:
         self.settings, self._workers, self._progress = settings, workers, progress
         self.recipe = Recipe(side=settings.side, keypoints=settings.keypoints)
         cohorts = [reference] if control is None else [reference, control]
-        self.pictures = _Several([CohortPictures(cohort) for cohort in cohorts])
+        self.pictures = _Several(cohorts)
         names = ["the reference", "the control"]
         described = joined(
             [
-                describe(CohortPictures(cohort), self.recipe, what=name, workers=workers, progress=progress)
+                describe(cohort, self.recipe, what=name, workers=workers, progress=progress)
                 for cohort, name in zip(cohorts, names, strict=False)
             ]
         )
@@ -197,7 +198,7 @@ class _RealSide:
 class _Several:
     """Pictures of several sets in a row."""
 
-    parts: Sequence[CohortPictures]
+    parts: Sequence[Cohort]
 
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)

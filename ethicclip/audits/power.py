@@ -1,8 +1,8 @@
 """The audit's power on the user's own data: how many planted copies of a kind the complete rule would notice.
 
 For each kind, copies of reference pictures are made, described and compared exactly as the synthetic set is. The
-rule is then run many times on the synthetic set with m of these copies added, drawn from the precomputed scores. A small
-number of copies says only so much about the recall: each repetition first draws the recall from its Jeffreys
+rule is then run many times on the synthetic set with m of these copies added, drawn from the precomputed scores. A
+small number of copies says only so much about the recall: each repetition first draws the recall from its Jeffreys
 posterior, so that 24 hits of 24 do not count as certainty.
 """
 
@@ -154,7 +154,7 @@ def _silent(count: int, copies: Copies, background: Background, rng: np.random.G
         return False
     if not background.competes:
         return True
-    # No copy was confirmed: all of them have scores of the unconfirmed, or, had every copy been confirmed, of the set itself.
+    # No copy was confirmed: all have scores of the unconfirmed or, when every planted copy was, of the set itself.
     if misses:
         drawn = rng.choice(np.flatnonzero(~copies.confirmed), size=count)
         scores, sides = copies.scores[drawn], copies.in_reference[drawn]

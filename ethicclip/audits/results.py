@@ -218,7 +218,7 @@ def _scores_table(evidence: Evidence) -> str:
 
 
 def _sheet_pairs(evidence: Evidence, flagged: Sequence[Flagged]) -> list[figures.SheetPair]:
-    """Flagged pairs first; where there are fewer than the sheet holds, the nearest others, so that a reader sees them."""
+    """Flagged pairs first, then the nearest others, so that a reader sees where the flags end."""
     pairs = [
         figures.SheetPair(image=one.image, pair=one.pair, rule=one.rule, confirmed=one.verified) for one in flagged
     ]

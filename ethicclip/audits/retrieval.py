@@ -1,9 +1,9 @@
 """Votes of local features: which real pictures share keypoints with a query, over the whole collection at once.
 
-Each keypoint of a query asks an inverted file (FAISS) for its nearest keypoints and votes for their pictures by how much
-nearer they are than the last of the list (local naive Bayes nearest neighbour, McCann and Lowe 2012): a keypoint that
-looks like everybody's votes for nobody. Lists are compressed and search is approximate; verification follows, and the
-audit measures on planted copies what the two find together.
+Each keypoint of a query asks an inverted file (FAISS) for its nearest keypoints and votes for their pictures by how
+much nearer they are than the last of the list (local naive Bayes nearest neighbour, McCann and Lowe 2012): a keypoint
+that looks like everybody's votes for nobody. Lists are compressed and search is approximate; verification follows, and
+the audit measures on planted copies what the two find together.
 """
 
 from __future__ import annotations
@@ -91,4 +91,4 @@ class LocalIndex:
             valid = (pictures[:, column] >= 0) & ~earlier
             np.add.at(result, (owners[valid], pictures[valid, column]), gain[valid, column])
         sizes = np.array([max(1, len(one)) for one in taken])
-        return result / sizes[:, None]
+        return np.asarray(result / sizes[:, None])

@@ -1,8 +1,8 @@
 """Exact nearest neighbours of global descriptors, in bounded memory, on a GPU where there is one.
 
 Nothing is subsampled and nothing approximated: a missed neighbour is a missed leak. FAISS multiplies blocks of
-both sides in float32; what it returns, with some to spare, is computed again in float64, because ``|x|^2 + |y|^2 - 2xy`` loses
-duplicates to cancellation exactly where they matter.
+both sides in float32; what it returns, with some to spare, is computed again in float64, because
+``|x|^2 + |y|^2 - 2xy`` loses duplicates to cancellation exactly where they matter.
 """
 
 from __future__ import annotations

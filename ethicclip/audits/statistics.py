@@ -254,9 +254,9 @@ FEWEST_IMPOSTORS = 40
 def fit_tail(scores: Doubles, *, quantile: float = 0.8, fallback: float = 0.0, level: float = 0.95) -> TailModel:
     """Fit an exponential tail above a quantile by the median excess.
 
-    The median is used because a few scores may not be impostors at all (one eye under two patient ids): up to a quarter of
-    the excesses can be wild before it moves far. Both the share and the scale are upper limits at `level`: the sampling
-    error of a median of m exponential excesses is 1 / (ln 2 * sqrt(m)) of the scale.
+    The median is used because a few scores may not be impostors at all (one eye under two patient ids): up to a quarter
+    of the excesses can be wild before it moves far. Both the share and the scale are upper limits at `level`: the
+    sampling error of a median of m exponential excesses is 1 / (ln 2 * sqrt(m)) of the scale.
 
     Args:
         scores: Impostor scores, shape (n,).

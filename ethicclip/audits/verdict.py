@@ -141,6 +141,10 @@ def _caveats(evidence: Evidence) -> list[str]:
         )
     if settings.exchangeable is False:
         caveats.append("Control and reference are stated not to be exchangeable; target-decoy does not hold then.")
+    for cohort in (evidence.reference, evidence.control):
+        if cohort is not None and cohort.simulated:
+            caveats.append("Real eyes were stood in for by a simulated population; nothing follows for real patients.")
+            break
     if not evidence.calibration.tail.fitted:
         caveats.append("Too few real pictures to calibrate confirmation; a fixed threshold was used.")
     if pool.has_control and pool.control_patients:

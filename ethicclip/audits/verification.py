@@ -5,8 +5,8 @@ transformation and no random sampling is needed: every match is tried, the best 
 agrees in place, direction and scale is counted. The result is the same for any number of workers.
 
 The score is an *a contrario* significance (Desolneux, Moisan and Morel 2000; Moisan and Stival 2004): minus the
-decimal logarithm of the number of hypotheses times the binomial probability that so many unrelated matches agree. Eyes are
-not unrelated clutter, so it is a ranking, and its threshold is calibrated on pairs of other patients.
+decimal logarithm of the number of hypotheses times the binomial probability that so many unrelated matches agree. Eyes
+are not unrelated clutter, so it is a ranking, and its threshold is calibrated on pairs of other patients.
 """
 
 from __future__ import annotations
@@ -253,4 +253,4 @@ def significance(inliers: int, matches: int, chance: float) -> float:
     )
     top = float(logs.max())
     tail = top + float(np.log(np.exp(logs - top).sum()))
-    return -(np.log(matches) + tail) / float(np.log(10))
+    return float(-(np.log(matches) + tail) / np.log(10))

@@ -4,13 +4,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ethicclip.generation.contact_sheet import preview as preview
     from ethicclip.generation.generating import GeneratePlan as GeneratePlan
     from ethicclip.generation.generating import GenerateResult as GenerateResult
     from ethicclip.generation.generating import generate as generate
     from ethicclip.generation.generating import plan as plan
     from ethicclip.generation.phantom import PhantomEngine as PhantomEngine
     from ethicclip.generation.population import simulate_cohort as simulate_cohort
-    from ethicclip.generation.contact_sheet import preview as preview
     from ethicclip.generation.resolution import resolution_note as resolution_note
     from ethicclip.generation.settings import FindingsRecipe as FindingsRecipe
     from ethicclip.generation.settings import GenerateSettings as GenerateSettings

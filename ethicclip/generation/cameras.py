@@ -124,7 +124,7 @@ def draw_photograph(
     bad = 0.0 if good else 1.0
     soft = random.random()
     blur = (
-        random.uniform(1.2, 3.0) if soft < 0.74 else random.uniform(3.0, 6.0) if soft < 0.94 else random.uniform(6, 14)
+        random.uniform(1.9, 3.2) if soft < 0.74 else random.uniform(3.2, 6.0) if soft < 0.94 else random.uniform(6, 14)
     )
     return Photograph(
         camera=camera.name,
@@ -140,7 +140,7 @@ def draw_photograph(
         saturation=camera.saturation * random.uniform(0.9, 1.1),
         vignette=random.uniform(0.0, 0.6),
         blur=blur if not good else min(blur, 2.4),
-        sharpening=camera.sharpening * random.uniform(0.0, 1.0),
+        sharpening=camera.sharpening * random.uniform(0.0, 0.8),
         haze=bad * (_sometimes(random, 0.35, 0.05, 0.35) if random.random() < 0.9 else random.uniform(0.3, 0.78)),
         shadow=bad * _sometimes(random, 0.24, 0.15, 0.85),
         crescent=bad * _sometimes(random, 0.34, 0.08, 0.9) ** 1.3,

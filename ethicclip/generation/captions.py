@@ -171,6 +171,8 @@ def diagnoses_of(eye: Eye) -> list[str]:
 class _Writer:
     def __init__(self, eye: Eye, photograph: Photograph, language: str, random: np.random.Generator) -> None:
         self.eye, self.photograph, self.random, self.grammar = eye, photograph, random, grammar(language)
+        self.found, self.diagnoses = signs_of(eye), diagnoses_of(eye)
+        self.normal = self.diagnoses == [Condition.NORMAL.value]
 
     def pick(self, phrases: list[str]) -> str:
         text = phrases[int(self.random.integers(len(phrases)))]
@@ -223,8 +225,8 @@ class _Writer:
         return comma.join(parts[:-1]) + self.pick(self.grammar["join"][last]) + parts[-1]
 
     def signs(self) -> str:
-        found = signs_of(self.eye)
-        if grading.conditions(self.eye) == (Condition.NORMAL,):
+        found = self.found
+        if self.normal:
             healthy: list[Sign] = [("normal_disc", {}), ("normal_macula", {}), ("normal_vessels", {})]
             found = found + [
                 healthy[int(item)] for item in self.random.permutation(3)[: int(self.random.integers(1, 4))]
@@ -238,12 +240,11 @@ class _Writer:
 
     def impression(self) -> str:
         return self.join(
-            [self.fill(self.pick(self.grammar["diagnoses"][name]), {}) for name in diagnoses_of(self.eye)], "diagnoses"
+            [self.fill(self.pick(self.grammar["diagnoses"][name]), {}) for name in self.diagnoses], "diagnoses"
         )
 
     def write(self) -> str:
-        normal = grading.conditions(self.eye) == (Condition.NORMAL,)
-        text = self.fill(self.pick(self.grammar["normal_frames" if normal else "frames"]), {}).strip()
+        text = self.fill(self.pick(self.grammar["normal_frames" if self.normal else "frames"]), {}).strip()
         stop = self.grammar["join"]["stop"]
         if stop != ".":
             return text

@@ -61,10 +61,11 @@ def preview(
     strips = []
     rows = _rows()
     with progress.task("preview", total=len(rows), unit="conditions") as bar:
-        for title, recipe in rows:
+        for row, (title, recipe) in enumerate(rows):
             findings = recipe.model_copy(update={"quality": "good"}) if good_quality else recipe
-            engine = PhantomEngine(GenerateSettings(count=columns, size=size, seed=seed, findings=findings))
-            strip = np.concatenate([engine.image(index) for index in range(columns)], axis=1)
+            engine = PhantomEngine(GenerateSettings(count=columns * len(rows), size=size, seed=seed, findings=findings))
+            # Other numbers in every row, or all rows would show the same cameras.
+            strip = np.concatenate([engine.image(row * columns + column) for column in range(columns)], axis=1)
             strips.append(_titled(strip, title))
             bar.advance()
     write_bytes(out, encode_marked(np.concatenate(strips), "png", quality=100))

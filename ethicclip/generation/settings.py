@@ -64,13 +64,13 @@ class GenerateSettings(Settings):
 
     count: int = Field(ge=1, le=100_000_000, description="Number of pairs.")
     engine: Literal["phantom"] = "phantom"
-    size: int = Field(224, ge=128, le=1024, description="Side of a picture in pixels.")
-    seed: int = Field(0, ge=0, lt=2**63)
-    languages: tuple[Literal["en", "zh"], ...] = Field(("en", "zh"), min_length=1)
-    phrasings: int = Field(3, ge=1, le=8, description="Captions per language.")
+    size: int = Field(default=224, ge=128, le=1024, description="Side of a picture in pixels.")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    languages: tuple[Literal["en", "zh"], ...] = Field(default=("en", "zh"), min_length=1)
+    phrasings: int = Field(default=3, ge=1, le=8, description="Captions per language.")
     format: Literal["jpg", "png", "webp"] = "jpg"
-    quality: int = Field(95, ge=50, le=100, description="JPEG or WebP quality of the stored file.")
-    shard_size: int = Field(1000, ge=1, le=100_000)
+    quality: int = Field(default=95, ge=50, le=100, description="JPEG or WebP quality of the stored file.")
+    shard_size: int = Field(default=1000, ge=1, le=100_000)
     sampling: Literal["balanced", "prevalence"] = "balanced"
     findings: FindingsRecipe = FindingsRecipe()
 
@@ -86,7 +86,7 @@ class SimulateSettings(Settings):
     """A simulated population: invented people with two eyes each."""
 
     patients: int = Field(ge=1, le=1_000_000)
-    size: int = Field(224, ge=128, le=1024)
-    seed: int = Field(0, ge=0, lt=2**63)
-    repeat_share: float = Field(0.0, ge=0, le=1, description="Share of eyes photographed a second time.")
-    quality: int = Field(92, ge=50, le=100)
+    size: int = Field(default=224, ge=128, le=1024)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    repeat_share: float = Field(default=0.0, ge=0, le=1, description="Share of eyes photographed a second time.")
+    quality: int = Field(default=92, ge=50, le=100)

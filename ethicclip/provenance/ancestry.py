@@ -14,6 +14,7 @@ from ethicclip.provenance.store import LOCK_WAIT_S
 
 _SHORTEST_PREFIX = 4
 _MOST_SHOWN = 20
+_MAIN_KINDS = ("pair_set", "model", "verdict", "metrics", "report")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,8 @@ def lineage(ledger: Path, artifact: str, *, wait_s: float = LOCK_WAIT_S) -> Line
 
     Args:
         ledger: Path of the ledger.
-        artifact: Its path (as recorded, or from here), its alias, or the first digits of its hash.
+        artifact: Its path (as recorded, or from here), the folder it lies in, its alias, or the first digits of its
+            hash.
         wait_s: How long to wait for another process that holds the ledger.
 
     Raises:
@@ -115,10 +117,13 @@ def find_artifact(snapshot: LedgerSnapshot, text: str) -> ArtifactRecord:
         BadInputError: None does, or a hash prefix fits several artifacts.
     """
     absolute = Path(text).absolute()
-    places = {record: snapshot.place(record) for record in snapshot.artifacts if record.path is not None}
+    located = ((record, snapshot.place(record)) for record in snapshot.artifacts)
+    places = {record: place for record, place in located if place is not None}
     for matches in (
         [record for record in snapshot.artifacts if text in (record.path, record.alias)],
         [record for record, place in places.items() if place == absolute],
+        # A folder stands for the main thing that a run wrote into it.
+        *([r for r, place in places.items() if place.parent == absolute and r.kind == kind] for kind in _MAIN_KINDS),
     ):
         if matches:
             return matches[-1]

@@ -6,6 +6,7 @@ names the holder.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
@@ -167,6 +168,24 @@ def table_names(connection: duckdb.DuckDBPyConnection) -> set[str]:
     """Names of the base tables that the file holds."""
     found = query(connection, "SELECT table_name FROM duckdb_tables() WHERE NOT internal")
     return {str(row[0]) for row in found}
+
+
+def view_definitions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The views that the file holds, by name, with the SQL that defines them."""
+    found = query(connection, "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal")
+    return {str(name): str(sql) for name, sql in found}
+
+
+@functools.cache
+def fresh_views() -> dict[str, str]:
+    """The views of a new ledger, spelled as this release of DuckDB spells them."""
+    connection = duckdb.connect(":memory:")
+    try:
+        for statement in create_statements():
+            connection.execute(statement)
+        return view_definitions(connection)
+    finally:
+        connection.close()
 
 
 def read_table(connection: duckdb.DuckDBPyConnection, table: str, order: str) -> list[tuple[Any, ...]]:

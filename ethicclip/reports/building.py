@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from ethicclip import __version__
+from ethicclip.reports.audit_section import audit_part
+from ethicclip.reports.data_sections import cohort_parts, set_part, split_parts
 from ethicclip.reports.document import Ledger, Report
 from ethicclip.reports.evidence import Evidence
 from ethicclip.reports.first_page import banners, first_page
 from ethicclip.reports.lineage_part import lineage_part
 from ethicclip.reports.mappings import fill
+from ethicclip.reports.model_sections import evaluation_part, training_part
 from ethicclip.reports.pictures import Shown, contact_sheet, nothing, samples
-from ethicclip.reports.sections import (
-    audit_part,
-    cohort_parts,
-    evaluation_part,
-    run_parts,
-    set_part,
-    split_parts,
-    training_part,
-)
+from ethicclip.reports.run_section import run_parts
 from ethicclip.reports.settings import ReportSettings
 from ethicclip.reports.wording import clean
 

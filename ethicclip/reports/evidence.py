@@ -125,6 +125,11 @@ def gather(snapshot: LedgerSnapshot, checked: VerifyResult, subject: ArtifactRec
     def of(verb: str) -> tuple[RunRecord, ...]:
         return tuple(run for run in finished if run.verb == verb)
 
+    # The first name a cohort got says most: a split calls it odir/control, a later run just control.
+    cohorts: dict[str, ArtifactRecord] = {}
+    for record in snapshot.artifacts:
+        if record.kind == "cohort":
+            cohorts.setdefault(record.id, record)
     sets = _distinct(record for record in snapshot.artifacts if record.kind in SET_KINDS)
     return Evidence(
         snapshot=snapshot,
@@ -132,10 +137,10 @@ def gather(snapshot: LedgerSnapshot, checked: VerifyResult, subject: ArtifactRec
         subject=subject or _default_subject(snapshot, of("train"), of("generate"), of("audit-leakage")),
         sets=sets,
         manifests={record.id: _paper(snapshot, record, "The set's manifest") for record in sets},
-        cohorts=_distinct(record for record in snapshot.artifacts if record.kind == "cohort"),
+        cohorts=tuple(cohorts.values()),
         splits=of("split"),
         generations=of("generate"),
-        audits=tuple(_audit(snapshot, run) for run in of("audit-leakage")),
+        audits=tuple(_audit(snapshot, run, cohorts) for run in of("audit-leakage")),
         trainings=tuple(_with_paper(snapshot, run, "training_run", "run.json") for run in of("train")),
         evaluations=tuple(_with_paper(snapshot, run, "metrics", "metrics.json") for run in of("evaluate")),
     )
@@ -174,9 +179,9 @@ def _with_paper(snapshot: LedgerSnapshot, run: RunRecord, kind: str, name: str) 
     return RunWithPaper(run=run, paper=written_by(snapshot, run, kind, name))
 
 
-def _audit(snapshot: LedgerSnapshot, run: RunRecord) -> AuditEvidence:
+def _audit(snapshot: LedgerSnapshot, run: RunRecord, known: dict[str, ArtifactRecord]) -> AuditEvidence:
     used = snapshot.artifacts_of(run.run_id, "used")
-    cohorts = [record for record in used if record.kind == "cohort"]
+    cohorts = [known[record.id] for record in used if record.kind == "cohort"]
     planted = [event for event in snapshot.events if event.run_id == run.run_id and event.kind == "positive_control"]
     return AuditEvidence(
         run=run,

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from ethicclip.files import sha256_bytes, sha256_file
 from ethicclip.provenance import ArtifactRecord
 from ethicclip.reports.document import Picture
@@ -23,9 +25,10 @@ from ethicclip.reports.evidence import AuditEvidence, Evidence, PaperState
 from ethicclip.reports.wording import clean
 
 LARGEST_PICTURE_BYTES = 400_000
-LARGEST_SHEET_BYTES = 5_000_000
+LARGEST_SHEET_BYTES = 700_000
 SHOWN_FLAGS = 40
 _SEEN_PER_SHARD = 400
+_SHEET_WIDTH = 1500
 _MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"RIFF": "image/webp"}
 _SUFFIXES = {".jpg", ".png", ".webp"}
 
@@ -82,12 +85,12 @@ def contact_sheet(audit: AuditEvidence) -> Shown:
         return nothing("The audit's folder is not known.")
     path = audit.verdict.path.parent / "contact_sheet.png"
     try:
-        data = path.read_bytes() if path.stat().st_size <= LARGEST_SHEET_BYTES else b""
-    except OSError:
-        return nothing("The audit's contact sheet is absent.")
+        data = _smaller(path.read_bytes())
+    except (OSError, Image.DecompressionBombError):
+        return nothing("The audit's contact sheet is absent, or not a picture.")
     media = _media(data)
     if media is None:
-        return nothing("The audit's contact sheet is too large, or not a picture.")
+        return nothing("The audit's contact sheet is not a picture.")
     digest = sha256_bytes(data)
     alt = "Contact sheet: synthetic images beside the real images nearest to them, best match first"
     picture = Picture(key="contact_sheet", sha256=digest, alt=alt)
@@ -196,6 +199,18 @@ def _candidate(image: tuple[str, str, bytes], media: str, record: dict[str, obje
         sha256=sha256_bytes(image[2]),
         uri=_uri(media, image[2]),
     )
+
+
+def _smaller(data: bytes) -> bytes:
+    """A sheet of several megabytes as a JPEG that a page can bear."""
+    if len(data) <= LARGEST_SHEET_BYTES:
+        return data
+    with Image.open(io.BytesIO(data)) as image:
+        picture = image.convert("RGB")
+    picture.thumbnail((_SHEET_WIDTH, 4 * _SHEET_WIDTH), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=82)
+    return stream.getvalue()
 
 
 def _media(data: bytes) -> str | None:

@@ -5,18 +5,23 @@ HTML is escaped by the template; this module cares for what escaping leaves: cha
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 LONGEST = 600
+_ADDRESS = re.compile(r"\b(?:https?|ftp|file|javascript|data)://?", re.IGNORECASE)
 _HARMLESS = frozenset("\n\t")
 _ESTIMATE_PARTS = ("estimate", "low", "high", "n")
 
 
 def clean(text: str, limit: int = LONGEST) -> str:
-    """Show control, format and private characters as escapes, and cut what is longer than `limit`."""
-    shown = text[: limit + 1]
+    """Show control, format and private characters as escapes, cut what is longer than `limit`.
+
+    Addresses lose their scheme: some viewers turn them into links, and a page of evidence leads nowhere.
+    """
+    shown = _ADDRESS.sub("", text[: limit + 1])
     if any(character not in _HARMLESS and unicodedata.category(character)[0] == "C" for character in shown):
         shown = "".join(
             character
@@ -57,18 +62,32 @@ def interval(estimate: Any, low: Any = None, high: Any = None, n: Any = None, un
     """An estimate with its interval and sample size, or what is missing of them."""
     if not isinstance(estimate, int | float):
         return "could not be computed"
-    text = number(estimate)
+    text = _rounded(estimate)
     if isinstance(low, int | float) and isinstance(high, int | float):
-        text += f" [{number(low)}, {number(high)}]"
+        text += f" [{_rounded(low)}, {_rounded(high)}]"
     if n is not None:
         text += f" (n = {number(n)}{' ' + unit if unit else ''})"
     return text
+
+
+def _rounded(value: float) -> str:
+    """Shares to three places, since an interval makes further ones idle; other sizes as `number` has them."""
+    if isinstance(value, float) and 0.01 <= abs(value) <= 1:
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    return number(value)
 
 
 def label(name: str) -> str:
     """A field's name as words."""
     words = name.replace("_", " ").replace("/", " / ").strip()
     return words[:1].upper() + words[1:]
+
+
+def sentence(text: str) -> str:
+    """A remark as a sentence: with a capital and an end."""
+    stripped = text.strip()
+    end = "" if not stripped or stripped[-1] in ".!?)" else "."
+    return stripped[:1].upper() + stripped[1:] + end
 
 
 def day(time: str | None) -> str:

@@ -111,5 +111,4 @@ def restore_training_state(
         if name.startswith("optimizer/"):
             _, key, owner = name.split("/", 2)
             parameter = parameters[owner]
-            # The step counter lives on the CPU as AdamW keeps it; moments live beside their weight.
-            optimizer.state[parameter][key] = value.clone() if key == "step" else value.to(parameter.device).clone()
+            optimizer.state[parameter][key] = value.to(parameter.device).clone()

@@ -223,6 +223,7 @@ def _finish(
         "preprocess": model.preprocess.to_json(),
         "precision": str(trainer.dtype).removeprefix("torch."),
         "batch_size": order.batch_size,
+        "learning_rate": trainer.learning_rate,
         "steps": trainer.total_steps,
         "resumed_from": first_step,
         "seconds": round(seconds, 3),

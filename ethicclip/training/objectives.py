@@ -1,7 +1,8 @@
 """Contrastive objectives: CLIP, CLIP with soft targets, SigLIP.
 
 Formulas: CLIP, Radford et al. 2021 (2103.00020), section 2.3; soft targets from label overlap as in UniCL (Yang et al.
-2022, 2204.03610) mixed with the identity; SigLIP, Zhai et al. 2023 (2303.15343), section 3.2.
+2022, 2204.03610), mixed with the identity; contrast within one modality, Khosla et al. 2020 (2004.11362); SigLIP, Zhai
+et al. 2023 (2303.15343), section 3.2.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def contrastive_loss(
     *,
     objective: Objective,
     soft_weight: float,
+    within_weight: float,
 ) -> Tensor:
     """The loss of one batch.
 
@@ -56,6 +58,7 @@ def contrastive_loss(
         similarity: (b, b) from `label_similarity`.
         objective: Which loss.
         soft_weight: Of "soft_clip", see `TrainSettings`.
+        within_weight: Of "soft_clip", see `TrainSettings`.
 
     Returns:
         A scalar.
@@ -76,4 +79,23 @@ def contrastive_loss(
     entropy = -torch.xlogy(target, target).sum(1).mean()
     by_image = -(target * logits.log_softmax(1)).sum(1).mean()
     by_text = -(target * logits.T.log_softmax(1)).sum(1).mean()
-    return (by_image + by_text) / 2 - entropy
+    across = (by_image + by_text) / 2 - entropy
+    if objective == "clip" or within_weight == 0:
+        return across
+    scale = logit_scale.detach()
+    return across + within_weight * (_within(image, scale, similarity) + _within(text, scale, similarity)) / 2
+
+
+def _within(features: Tensor, scale: Tensor, similarity: Tensor) -> Tensor:
+    """Supervised contrast of one modality with itself: pairs with like labels shall be near each other.
+
+    Without it a fresh text tower gives captions of one disease unlike vectors, which no picture can follow.
+    """
+    itself = torch.eye(len(features), dtype=torch.bool, device=features.device)
+    target = similarity.masked_fill(itself, 0.0)
+    total = target.sum(1)
+    target = target / total.clamp(min=1e-6)[:, None]
+    log_shares = (scale * features @ features.T).masked_fill(itself, -1e9).log_softmax(1)
+    excess = (torch.xlogy(target, target) - target * log_shares).sum(1)
+    partnered = total > 0
+    return (excess * partnered).sum() / partnered.sum().clamp(min=1)

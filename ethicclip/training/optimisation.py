@@ -21,6 +21,7 @@ def build_optimizer(model: torch.nn.Module, *, weight_decay: float) -> torch.opt
         lr=0.0,
         betas=(0.9, 0.98),  # the second as in CLIP: image-text gradients change quickly
         eps=1e-6,
+        fused=True,  # on a CPU a tenth of the time; token embeddings are most of a small model's weights
     )
 
 

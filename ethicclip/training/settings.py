@@ -21,7 +21,8 @@ class TrainSettings(Settings):
         local_mean: Subtract the local mean from every picture (see `clip.preprocessing`).
         epochs: Passes over all pairs.
         batch_size: Pairs a step; each is contrasted with all others of its step.
-        learning_rate: Highest learning rate, after warm-up.
+        learning_rate: Highest learning rate, after warm-up; None takes 3e-3 for our own configs, which are small, and
+            5e-4 for open_clip's architectures.
         warmup: Share of all steps in which the rate rises from zero; then it falls as a cosine to zero.
         weight_decay: Of AdamW, on matrices and filters only.
         gradient_clip: Largest norm of the gradient of all weights together.
@@ -29,6 +30,7 @@ class TrainSettings(Settings):
             the target), "siglip" (every pair of picture and caption is judged alone).
         soft_weight: Of "soft_clip": share of the target that goes to all pairs with similar labels, the rest stays with
             the pair's own caption.
+        within_weight: Of "soft_clip": weight of the same contrast of pictures with pictures and captions with captions.
         languages: Caption languages to draw from, evenly.
         prompt_share: Share of captions replaced by the plain name of the diagnosis, the form of zero-shot prompts.
         augment: Small rotations, scalings, shifts and changes of contrast: none that makes a caption untrue.
@@ -41,16 +43,17 @@ class TrainSettings(Settings):
     model: str = "tiny"
     image_size: Annotated[int, Field(ge=32, le=2048)] | None = None
     local_mean: bool = True
-    epochs: Annotated[int, Field(ge=1)] = 12
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    epochs: Annotated[int, Field(ge=1)] = 16
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
     objective: Objective = "soft_clip"
     soft_weight: Annotated[float, Field(ge=0, le=1)] = 0.8
+    within_weight: Annotated[float, Field(ge=0)] = 1.0
     languages: tuple[Language, ...] = ("en", "zh")
-    prompt_share: Annotated[float, Field(ge=0, le=1)] = 0.25
+    prompt_share: Annotated[float, Field(ge=0, le=1)] = 0.4
     augment: bool = True
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ethicclip.clip import ClipModel
+from ethicclip.clip.model import shipped_configs
 from ethicclip.errors import BadInputError, UsageError
 from ethicclip.training.loading import Batch
 from ethicclip.training.objectives import MAX_LOGIT_SCALE, contrastive_loss, label_similarity
@@ -40,6 +41,13 @@ def choose_dtype(settings: TrainSettings, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def choose_learning_rate(settings: TrainSettings) -> float:
+    """The highest learning rate: what the settings say, or what suits the model."""
+    if settings.learning_rate is not None:
+        return settings.learning_rate
+    return 3e-3 if settings.model in shipped_configs() else 5e-4
+
+
 class Trainer:
     """Model, optimizer and schedule of a run.
 
@@ -58,6 +66,7 @@ class Trainer:
         self.model.model.to(memory_format=torch.channels_last)
         self.optimizer = build_optimizer(self.model.model, weight_decay=settings.weight_decay)
         self.total_steps = total_steps
+        self.learning_rate = choose_learning_rate(settings)
         self._weights = [weight for weight in self.model.model.parameters() if weight.requires_grad]
 
     def step(self, batch: Batch) -> tuple[float, float]:
@@ -70,7 +79,7 @@ class Trainer:
             BadInputError: Loss or gradient is not finite; the weights are left as they were before the step.
         """
         rate = learning_rate_at(
-            batch.step, total=self.total_steps, peak=self.settings.learning_rate, warmup=self.settings.warmup
+            batch.step, total=self.total_steps, peak=self.learning_rate, warmup=self.settings.warmup
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -119,6 +128,7 @@ class Trainer:
             similarity,
             objective=self.settings.objective,
             soft_weight=self.settings.soft_weight,
+            within_weight=self.settings.within_weight,
         )
 
     def _inputs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

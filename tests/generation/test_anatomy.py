@@ -105,6 +105,6 @@ def test_a_drawn_spot_keeps_its_physical_size(diameter: float, size: int) -> Non
     canvas = Canvas(view)
     canvas.strokes(np.array([[-1500.0, 0.0]]), np.array([[1500.0, 0.0]]), np.array([diameter]), np.array([1.0]))
     area = float(canvas.coverage().sum()) * view.um_per_px**2
-    # A stroke is as long as it is plus its round ends; its width is rounded to a fine pixel.
+    # A stroke is as long as it is plus its round ends; its width is rounded to a fine pixel, its coverage to 24 steps.
     width = area / (3000 + np.pi / 4 * diameter)
-    assert width == pytest.approx(diameter, abs=1.1 * canvas.um_per_px)
+    assert width == pytest.approx(diameter, abs=1.1 * canvas.um_per_px + 0.03 * diameter)

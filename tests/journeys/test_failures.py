@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -280,9 +281,11 @@ def test_a_name_from_a_file_cannot_steer_the_terminal(tmp_path: Path, world: Wor
     assert "evil.png" in answer.err
 
 
-def test_a_pickle_checkpoint_is_refused(tmp_path: Path, world: World) -> None:
+def test_a_pickle_checkpoint_is_refused(tmp_path: Path, world: World, trained: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
+    for name in ("open_clip_config.json", "ethicclip_model.json"):
+        shutil.copy(trained / name, folder / name)
     (folder / "open_clip_pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n.")
     answer = world.call("evaluate", folder, "--cohort", world.root / "population", "--out", tmp_path / "e")
     assert answer.code == 3

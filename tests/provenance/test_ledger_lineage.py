@@ -27,6 +27,10 @@ def test_an_artifact_answers_to_path_alias_and_hash(ledger: Path, monkeypatch: p
         assert lineage(ledger, name).focus.id == focus.id
 
 
+def test_a_folder_stands_for_its_main_artifact(ledger: Path) -> None:
+    assert lineage(ledger, str(ledger.parent / "audit")).focus.kind == "verdict"
+
+
 def test_an_unknown_or_ambiguous_name_says_what_there_is(tmp_path: Path, record) -> None:
     with record(tmp_path / "l.duckdb") as run:
         run.use(Artifact(kind="pair", sha256="abcd" + "0" * 60))

@@ -296,6 +296,8 @@ def test_what_does_not_belong_is_noted(ledger: Path, alter) -> None:
     alter(ledger, "CREATE TABLE mine (x INTEGER)", "CREATE VIEW fake AS SELECT 1 AS x")
     outcome = verify(ledger)
     assert outcome.ok and sum("nothing vouches" in note for note in outcome.notes) == 2
+    alter(ledger, "CREATE OR REPLACE VIEW run_list AS SELECT * FROM runs WHERE verb != 'audit-leakage'")
+    assert any("'run_list' is missing or not as" in note for note in verify(ledger).notes)
 
 
 def test_a_flood_in_one_table_does_not_hide_another(tmp_path: Path, record, alter) -> None:

@@ -190,7 +190,10 @@ def metrics_file() -> dict[str, Any]:
             "cataract": by_patient(0.96, 0.93, 0.99),
         },
         "confusion": {"counts": [[70, 12, 5, 2], [14, 30, 9, 1], [9, 8, 20, 0], [1, 2, 0, 47]]},
-        "single_statistics": {"by_statistic": {"sharpness": {"cataract": {"auroc": by_patient(0.95, 0.9, 0.98)}}}},
+        "single_statistics": {
+            "by_statistic": {"sharpness": {"auroc_one_vs_rest": {"cataract": by_patient(0.95, 0.9, 0.98)}}}
+        },
+        "subgroups": {"sex": {"F": {"balanced_accuracy": by_patient(0.64, 0.55, 0.72)}, "M": {"reason": "too few"}}},
         "caveats": ["classes of fewer than 50 patients: glaucoma (37)"],
     }
 
@@ -227,7 +230,9 @@ def build(
         run.metric("pairs", 40)
     flagged = [{"file": "pair-0003", "reference_file": f"{world.secrets[2]}/{world.secrets[0]}/{world.secrets[1]}"}]
     rows = flagged if verdict != "PASS" else []
-    with world.record("audit-leakage", {"alpha": 0.05, "prompts": "/data/clinic/eyes/p.yaml"}) as run:
+    with world.record(
+        "audit-leakage", {"alpha": 0.05, "prompts": "/data/clinic/eyes/p.yaml", "more": {"list": ["/data/clinic/eyes"]}}
+    ) as run:
         for artifact in (pairs, reference, control):
             run.use(artifact)
         for artifact in world.audit_files("audit", verdict_file(verdict, flagged=len(rows), synthetic=1500), rows):

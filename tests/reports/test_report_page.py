@@ -174,6 +174,7 @@ HOSTILE = [
     "safe\u202egnp.exe\u200b",
     "x" * 5000,
     "javascript:alert(1)",
+    "see https://evil.example/x.png and HTTP://other.example",
     "眼底照片 & <b>bold</b>",
 ]
 
@@ -193,6 +194,7 @@ def test_hostile_text_is_harmless(make_world, write) -> None:
     assert hidden == set()
     assert "{{ 7 * 7 }}" in page.text and "49" not in re.findall(r"\{\{.*?\}\}", page.text)
     assert "<script>alert(1)</script>" in page.text
+    assert "://" not in html and "evil.example/x.png" in page.text
     assert "\\u202egnp.exe" in page.text and "x" * 1000 not in html
     written = (out / "report.json").read_text()
     assert not {c for c in written if unicodedata.category(c)[0] == "C" and c not in "\n\t"}

@@ -32,7 +32,7 @@ def test_similarity_by_hand():
     assert label_similarity([NONE, NONE]).tolist() == [[1, 0], [0, 1]]
 
 
-def loss(similarity, *, objective="soft_clip", soft_weight=1.0, scale=1.0, bias=None):
+def loss(similarity, *, objective="soft_clip", soft_weight=1.0, within_weight=0.0, scale=1.0, bias=None):
     image = torch.eye(2)
     return float(
         contrastive_loss(
@@ -43,6 +43,7 @@ def loss(similarity, *, objective="soft_clip", soft_weight=1.0, scale=1.0, bias=
             torch.tensor(similarity),
             objective=objective,
             soft_weight=soft_weight,
+            within_weight=within_weight,
         )
     )
 
@@ -57,6 +58,9 @@ def test_losses_by_hand():
     # a target of two halves has entropy log 2, one of 3/4 and 1/4 has 0.5623
     assert loss(same) == pytest.approx((right + wrong) / 2 - math.log(2))
     assert loss(same, soft_weight=0.5) == pytest.approx(0.75 * right + 0.25 * wrong - 0.5623, abs=1e-4)
+    # two that are each other's only partner: nothing else to choose, so the contrast within is zero
+    assert loss(same, within_weight=1.0) == pytest.approx(loss(same))
+    assert loss(identity, within_weight=1.0) == pytest.approx(right)
     # sigmoid: on the diagonal log(1 + e^-1), off it log(1 + e^0)
     assert loss(identity, objective="siglip") == pytest.approx(math.log(1 + 1 / e) + math.log(2))
 

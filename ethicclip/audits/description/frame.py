@@ -90,11 +90,11 @@ def vessel_plane(frame: Frame, *, blur: float, clip_limit: float) -> Plane:
     sigma = 0.12 * frame.radius
     small = cv2.resize(np.dstack([green * weight, weight]), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     spread = cv2.GaussianBlur(small, (0, 0), max(1.0, sigma / 4))
-    mean = spread[..., 0] / np.maximum(spread[..., 1], 1e-3)
-    mean = cv2.resize(mean, (green.shape[1], green.shape[0]), interpolation=cv2.INTER_LINEAR)
+    coarse = spread[..., 0] / np.maximum(spread[..., 1], 1e-3)
+    mean = cv2.resize(coarse, (green.shape[1], green.shape[0]), interpolation=cv2.INTER_LINEAR)
     difference = cv2.GaussianBlur((green - mean) * weight, (0, 0), blur)
     inside = difference[frame.mask]
     spread_inside = float(inside.std()) if inside.size else 0.0
     # Below a grey level of spread there is nothing but quantisation; amplifying it would invent vessels.
     even = np.clip(128 + difference * (28.0 / max(spread_inside, 1.0)), 0, 255).astype(np.uint8)
-    return cv2.createCLAHE(clip_limit, (8, 8)).apply(even).astype(np.uint8)
+    return np.asarray(cv2.createCLAHE(clip_limit, (8, 8)).apply(even), dtype=np.uint8)

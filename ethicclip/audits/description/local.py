@@ -107,7 +107,9 @@ def describe_picture(image: Pixels, recipe: Recipe, field: FieldOfView | None = 
     """The local features of an RGB uint8 picture; none for a picture without structure."""
     frame = working_frame(image, side=recipe.side, field=field)
     plane = vessel_plane(frame, blur=recipe.blur, clip_limit=recipe.clip_limit)
-    detector = cv2.SIFT_create(nfeatures=recipe.keypoints, contrastThreshold=recipe.contrast, edgeThreshold=recipe.edge)
+    detector = cv2.SIFT_create(  # type: ignore[attr-defined]
+        nfeatures=recipe.keypoints, contrastThreshold=recipe.contrast, edgeThreshold=recipe.edge
+    )
     found, raw = detector.detectAndCompute(plane, frame.mask.astype(np.uint8))
     area = float(frame.mask.sum()) / frame.radius**2
     if raw is None or len(found) == 0:
@@ -132,7 +134,7 @@ def describe_picture(image: Pixels, recipe: Recipe, field: FieldOfView | None = 
 
 def _rooted(raw: npt.NDArray[np.float32]) -> Bytes:
     shares = raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-6)
-    return np.rint(np.sqrt(shares) * NORM).clip(0, 255).astype(np.uint8)
+    return np.asarray(np.rint(np.sqrt(shares) * NORM).clip(0, 255), dtype=np.uint8)
 
 
 def _nothing(area: float) -> LocalFeatures:

@@ -56,6 +56,18 @@ class _Field:
         return np.asarray(self.u * np.float32(math.cos(angle)) + self.v * np.float32(math.sin(angle)))
 
 
+def _soften(frame: Frame, sigma: float) -> Frame:
+    """Gaussian blur; a wide one is done on fewer pixels, which it would level out anyway."""
+    factor = int(sigma // 3)
+    if factor < 2:
+        return np.asarray(cv2.GaussianBlur(frame, (0, 0), sigma), dtype=np.float32)
+    height, width = frame.shape[:2]
+    small = cv2.resize(frame, (-(-width // factor), -(-height // factor)), interpolation=cv2.INTER_AREA)
+    # Averaging and enlarging blur by about half a small pixel each.
+    soft = cv2.GaussianBlur(small, (0, 0), math.sqrt(max((sigma / factor) ** 2 - 0.35, 0.5)))
+    return np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+
+
 def _clouds(random: np.random.Generator, size: int, cells: int) -> Plane:
     grid = random.standard_normal((cells, cells)).astype(np.float32)
     return np.asarray(cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
@@ -74,14 +86,15 @@ def take_photograph(scene: Scene, eye: Eye, photograph: Photograph, random: np.r
         RGB uint8 of shape (size, size, 3).
     """
     field = _Field(photograph, scene.view.size)
-    frame = np.exp(scene.reflectance).transpose(1, 2, 0)
+    reflected = np.asarray(cv2.exp(scene.reflectance), dtype=np.float32)
     colour = np.array(photograph.colour, dtype=np.float32)
-    frame = np.ascontiguousarray(frame * colour, dtype=np.float32)
+    frame = np.ascontiguousarray(reflected.transpose(1, 2, 0) * colour, dtype=np.float32)
     frame = _through_lens(frame, eye, photograph, field, random)
     # However green the cast of a camera, no tissue is greener than red or bluer than green.
     frame[..., 1] = np.minimum(frame[..., 1], 0.97 * frame[..., 0])
     frame[..., 2] = np.minimum(frame[..., 2], 0.97 * frame[..., 1])
     frame *= _illumination(photograph, field, random)[..., None]
+    frame = _colour_drift(frame, field, random)
     frame = _optics(frame, photograph, field)
     frame = _stray_light(frame, photograph, field, random)
     frame = _tone(frame, photograph)
@@ -95,11 +108,11 @@ def _through_lens(frame: Frame, eye: Eye, photograph: Photograph, field: _Field,
     yellow = np.float32(max(0.0, (eye.age - 25) / 60) * 0.16 + 0.5 * media.nuclear**1.5)
     frame = frame * np.exp(-yellow * np.array([0.12, 0.35, 0.9], dtype=np.float32))
     density = media.density
-    if density <= 0.02:
+    if density <= 0.08:
         return frame
     mean = frame.mean(axis=(0, 1))
     sigma = density**1.3 * random.uniform(0.014, 0.030) * field.size
-    soft = cv2.GaussianBlur(frame, (0, 0), max(sigma, 0.3))
+    soft = _soften(frame, max(sigma, 0.3))
     where = np.full((field.size, field.size), 1.0, dtype=np.float32)
     if media.posterior_subcapsular >= density:
         where = 0.55 + 0.6 * field.patch(random.normal(0, 0.25), random.normal(0, 0.25), 0.55)
@@ -132,10 +145,23 @@ def _illumination(photograph: Photograph, field: _Field, random: np.random.Gener
     return np.asarray(np.maximum(light, 0.10), dtype=np.float32)
 
 
+def _colour_drift(frame: Frame, field: _Field, random: np.random.Generator) -> Frame:
+    """The hue changes slowly over the field: flash and lens do not light all wavelengths alike; in place."""
+    towards = field.towards(random.uniform(0, 2 * math.pi))
+    drift = random.normal(0, 0.07, 3)
+    rim = random.normal(0, 0.07, 3) - np.array([0.06, 0.0, -0.02])
+    # What all channels share is light, not hue.
+    drift -= 0.5 * drift.mean()
+    square = np.minimum(field.r, 1.0) ** 2
+    for channel in range(3):
+        frame[..., channel] *= 1 + np.float32(drift[channel]) * towards + np.float32(rim[channel]) * square
+    return frame
+
+
 def _optics(frame: Frame, photograph: Photograph, field: _Field) -> Frame:
     sigma = photograph.blur * field.size / 1000
     if sigma > 0.3:
-        frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), sigma), dtype=np.float32)
+        frame = _soften(frame, sigma)
     shift = photograph.aberration * field.size / 1000
     if abs(shift) > 0.2:
         middle = (field.size - 1) / 2
@@ -188,12 +214,12 @@ def _tone(frame: Frame, photograph: Photograph) -> Frame:
     grey = frame.mean(axis=2, keepdims=True)
     frame = grey + np.float32(photograph.saturation) * (frame - grey)
     frame = np.maximum(frame, 0)
-    mean = np.float32(max(float(frame.mean()), 0.02))
-    frame = mean * (frame / mean) ** np.float32(photograph.gamma)
+    mean = max(float(frame.mean()), 0.02)
+    frame = cv2.pow(frame, photograph.gamma) * np.float32(mean ** (1 - photograph.gamma))
     # A soft shoulder: highlights saturate as on a sensor.
     knee = np.float32(0.72)
     over = np.maximum(frame - knee, 0)
-    return np.asarray(np.minimum(frame, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee))), dtype=np.float32)
+    return np.asarray(np.minimum(frame, knee) + (1 - knee) * (1 - cv2.exp(over / (knee - 1))), dtype=np.float32)
 
 
 def _decoys(frame: Frame, photograph: Photograph, field: _Field, random: np.random.Generator) -> Frame:

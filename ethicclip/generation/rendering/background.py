@@ -39,6 +39,9 @@ def choroid(eye: Eye, random: np.random.Generator, view: View) -> Plane:
 
     Bands are the zero lines of noise that is stretched along rays, because such lines fork and join as vessels do.
     """
+    if view.size >= 384:
+        # Bands are broad: at most 200 to 260 pixels a side are enough to draw them.
+        return view.enlarge(choroid(eye, random, view.reduced(view.size // 192)))
     x, y = view.grid_um
     centre_x = eye.anatomy.disc_centre_um[0] * random.uniform(0.4, 0.9)
     dx, dy = x - np.float32(centre_x), y

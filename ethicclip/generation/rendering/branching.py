@@ -21,11 +21,11 @@ Flags = npt.NDArray[np.bool_]
 Bud = tuple[float, float, float, float, bool]
 """Root of a side branch: x, y, heading in radians, diameter, whether arterial."""
 
-STEP_UM = 90.0
+STEP_UM = 100.0
 DOMAIN_RADIUS_UM = 11_500.0
 """Vessels end this far from the middle between disc and fovea: outside every field up to 60 degrees."""
 
-_SMALLEST_UM = 15.0
+_SMALLEST_UM = 17.0
 _BRANCHING_ANGLE = math.radians(78)
 
 

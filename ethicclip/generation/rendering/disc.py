@@ -99,7 +99,7 @@ def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: 
     if nerve.crescent > 0:
         bare = random.uniform(0.75, 1.0)
         mottled = np.clip(0.8 + 0.25 * view.noise(random, 260), 0.2, 1.0) * np.float32(bare)
-        bright = np.float32(1.0 + 0.5 * min(nerve.crescent, 1.5))
+        bright = 1.0 + 0.5 * min(nerve.crescent, 1.5)
         blend(image, shape.crescent * mottled, (0.30 * bright, 0.46 * bright, 0.38 * bright))
         tint(image, shape.crescent * (bands - np.float32(0.45)), (-0.05, -0.3, -0.25))
         rim = np.clip(view.blur(shape.crescent, 110) * (1 - shape.crescent) * (1 - shape.disc) * 2, 0, 1)

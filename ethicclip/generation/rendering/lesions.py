@@ -177,10 +177,13 @@ class LesionPainter:
         patch = region(self.view, lesion, self.random, rough=0.35, soft_um=lesion.diameter_um * 0.16)
         self._note(lesion.kind, patch)
         turn = np.float32(lesion.angle_rad)
-        across = -x * np.sin(turn) + y * np.cos(turn) + self.view.noise(self.random, 1300) * np.float32(130)
-        folds = np.sin(across * np.float32(2 * np.pi / self.random.uniform(190, 330)))
-        tint(self.image, patch * np.float32(lesion.strength), (0.06, 0.20, 0.26))
-        tint(self.image, patch * folds * np.float32(lesion.strength), (0.02, 0.07, 0.08))
+        # Folds run roughly alike, come and go, and pull towards one point: no grating.
+        across = -x * np.sin(turn) + y * np.cos(turn) + self.view.noise(self.random, 1500) * np.float32(330)
+        phase = across * np.float32(2 * np.pi / self.random.uniform(260, 480)) + self.view.noise(self.random, 700)
+        folds = np.sin(phase) * np.clip(0.25 + 0.8 * self.view.noise(self.random, 1000), 0, 1.2)
+        sheen = np.clip(0.75 + 0.35 * self.view.noise(self.random, 800), 0.1, 1.3)
+        tint(self.image, patch * sheen * np.float32(lesion.strength), (0.06, 0.19, 0.24))
+        tint(self.image, patch * folds * np.float32(lesion.strength), (0.03, 0.07, 0.08))
 
     def _new_vessels(self) -> None:
         for kind, width in ((Kind.IRMA, 20.0), (Kind.NEW_VESSELS_DISC, 19.0), (Kind.NEW_VESSELS_ELSEWHERE, 19.0)):

@@ -24,10 +24,11 @@ class VesselCover:
     vein: Plane
 
 
-def _draw(tree: VesselTree, view: View, *, artery: bool) -> tuple[Canvas, Canvas]:
+def _draw(tree: VesselTree, view: View, reflex: Canvas, *, artery: bool) -> Canvas:
+    """Columns of blood of one kind; their light reflexes go onto the canvas that both kinds share."""
     chosen = tree.artery == artery
     start, end, diameter = tree.start_um[chosen], tree.end_um[chosen], tree.diameter_um[chosen]
-    column, reflex = Canvas(view), Canvas(view)
+    column = Canvas(view)
     # A thin column holds less blood and its wall is clear.
     depth = diameter / (diameter + 48.0)
     wide = diameter / column.um_per_px > 3.0
@@ -35,18 +36,18 @@ def _draw(tree: VesselTree, view: View, *, artery: bool) -> tuple[Canvas, Canvas
     for share, level in _PROFILE[1:]:
         column.strokes(start[wide], end[wide], diameter[wide] * share, depth[wide] * level)
     big = diameter > 55
-    reflex.strokes(start[big], end[big], diameter[big] * 0.26, np.clip((diameter[big] - 40) / 60, 0, 1))
-    return column, reflex
+    brightness = np.clip((diameter[big] - 40) / 60, 0, 1) * (1.0 if artery else 0.4)
+    reflex.strokes(start[big], end[big], diameter[big] * 0.26, brightness)
+    return column
 
 
 def paint_vessels(
     image: Reflectance, eye: Eye, tree: VesselTree, random: np.random.Generator, view: View, shape: DiscGeometry
 ) -> VesselCover:
     """Paint veins, then arteries over them."""
-    vein_canvas, vein_reflex = _draw(tree, view, artery=False)
-    artery_canvas, artery_reflex = _draw(tree, view, artery=True)
-    vein = view.blur(vein_canvas.coverage(), 9)
-    artery = view.blur(artery_canvas.coverage(), 9)
+    reflex = Canvas(view)
+    vein = view.blur(_draw(tree, view, reflex, artery=False).coverage(), 9)
+    artery = view.blur(_draw(tree, view, reflex, artery=True).coverage(), 9)
     # In the cup a vessel dives; fresh swelling veils it.
     veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc
     hidden = 1 - np.float32(0.55) * np.exp(-((shape.rho / np.float32(0.3)) ** 2))
@@ -56,6 +57,5 @@ def paint_vessels(
     tint(image, vein_seen * strength, (-0.33, -0.86, -0.62))
     tint(image, artery * strength, (-0.09, -0.68 + 0.18 * copper, -0.55 + 0.1 * copper))
     shine = random.uniform(0.1, 0.26)
-    tint(image, artery_reflex.coverage() * np.float32(1.5 * shine + 0.45 * copper), (0.4, 0.8, 0.55))
-    tint(image, vein_reflex.coverage() * np.float32(0.6 * shine), (0.4, 0.7, 0.6))
+    tint(image, reflex.coverage() * np.float32(1.5 * shine + 0.45 * copper), (0.4, 0.8, 0.55))
     return VesselCover(artery=artery, vein=vein)

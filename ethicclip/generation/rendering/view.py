@@ -71,8 +71,11 @@ class View:
 
     @cached_property
     def _coarse(self) -> View:
-        """The same view in a quarter of the resolution."""
-        size = -(-self.size // 4)
+        return self.reduced(4)
+
+    def reduced(self, factor: int) -> View:
+        """The same view with that many times fewer pixels a side."""
+        size = -(-self.size // factor)
         scale = size / self.size
         matrix = self.matrix * scale
         # Pixel centres: half a pixel out before the change of scale, half a pixel back after it.
@@ -82,11 +85,9 @@ class View:
     def sample(self, texture: Plane) -> Plane:
         """Look at a texture that covers the retina (a square of 30 mm about the fovea)."""
         cell = _TEXTURE_SIDE_UM / texture.shape[0]
-        if cell > 12 * self.um_per_px and self.size >= 256:
+        if cell > 12 * self.um_per_px:
             # What varies slowly is looked at in a quarter of the resolution and enlarged.
-            return np.asarray(
-                cv2.resize(self._coarse.sample(texture), (self.size, self.size), interpolation=cv2.INTER_CUBIC)
-            )
+            return self.enlarge(self._coarse.sample(texture))
         to_cell = self.inverse / cell
         to_cell[:, 2] += texture.shape[0] / 2
         return np.asarray(
@@ -105,6 +106,10 @@ class View:
         """Smooth noise of unit variance at the nodes and a grain of `cell_um`, fixed to the retina."""
         cells = round(_TEXTURE_SIDE_UM / cell_um)
         return self.sample(random.standard_normal((cells, cells), dtype=np.float32))
+
+    def enlarge(self, plane: Plane) -> Plane:
+        """Bring a plane of a reduced view to this view's size."""
+        return np.asarray(cv2.resize(plane, (self.size, self.size), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
 
     def blur(self, plane: Plane, sigma_um: float) -> Plane:
         """Gaussian blur by a retinal length; a blur far below a pixel is skipped."""
@@ -151,13 +156,16 @@ class Canvas:
         levels = np.rint(_LEVELS * np.clip(values * np.minimum(widths / inked, 1.0), 0.0, 1.0)).astype(np.int64)
         pieces = self._fixed(np.stack([starts_um, ends_um], axis=1))
         limit = 16 * self.pixels.shape[0]
-        inside = ((pieces.max(axis=1) > -160) & (pieces.min(axis=1) < limit + 160)).all(axis=1) & (levels > 0)
-        keys = levels * 1000 + thickness
+        low, high = np.minimum(pieces[:, 0], pieces[:, 1]), np.maximum(pieces[:, 0], pieces[:, 1])
+        inside = ((high > -160) & (low < limit + 160)).all(axis=1) & (levels > 0)
+        keys = (levels * 1000 + thickness)[inside]
         # Faint and thick first: what is drawn last stays, so the axis of a vessel wins over a neighbour's edge.
-        for key in np.unique(keys[inside]):
-            level, thick = divmod(int(key), 1000)
-            chosen = pieces[inside & (keys == key)]
-            cv2.polylines(self.pixels, list(chosen), False, level * 255 // _LEVELS, thick, cv2.LINE_8, 4)
+        order = np.argsort(keys, kind="stable")
+        pieces, keys = pieces[inside][order], keys[order]
+        for chosen in np.split(np.arange(len(keys)), np.flatnonzero(np.diff(keys)) + 1) if len(keys) else ():
+            level, thick = divmod(int(keys[chosen[0]]), 1000)
+            batch = list(pieces[chosen[0] : chosen[-1] + 1])
+            cv2.polylines(self.pixels, batch, False, level * 255 // _LEVELS, thick, cv2.LINE_8, 4)
 
     def coverage(self) -> Plane:
         """The canvas at the picture's resolution, 0 to 1."""
