@@ -16,6 +16,7 @@ from ethicclip.cli import (
     evaluate,
     generate,
     lineage,
+    preview,
     report,
     runs,
     split,
@@ -54,7 +55,7 @@ def _root(
     """
 
 
-for _verb in (generate, split, audit_leakage, train, evaluate, report, verify, runs, lineage, demo):
+for _verb in (generate, preview, split, audit_leakage, train, evaluate, report, verify, runs, lineage, demo):
     app.command(name=_verb.NAME)(_verb.command)
 
 

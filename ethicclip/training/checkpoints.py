@@ -111,4 +111,8 @@ def restore_training_state(
         if name.startswith("optimizer/"):
             _, key, owner = name.split("/", 2)
             parameter = parameters[owner]
-            optimizer.state[parameter][key] = value.to(parameter.device).clone()
+            # Fused AdamW walks raw memory: a moment must lie as its weight does, channels last or not.
+            like = parameter if value.shape == parameter.shape else value.to(parameter.device)
+            optimizer.state[parameter][key] = torch.empty_like(like, dtype=value.dtype, requires_grad=False).copy_(
+                value
+            )

@@ -16,6 +16,7 @@ from .conftest import World, call
 
 OPTIONS = {
     "generate": {"--count", "--out", "--engine", "--size", "--seed", "--languages", "--workers", "--dry-run"},
+    "preview": {"--out", "--size", "--columns", "--seed", "--good-quality"},
     "split": {"--out", "--parts", "--seed"},
     "audit-leakage": {
         "--reference",
