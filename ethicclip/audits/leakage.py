@@ -105,6 +105,7 @@ def audit_leakage(
         artefacts=real.artefact_share,
         pool=real.pool,
         pictures=real.pictures,
+        files=real.pictures.files,
         results=results,
         described=described,
         scored=scored,
@@ -132,7 +133,6 @@ class _RealSide:
         self.settings, self._workers, self._progress = settings, workers, progress
         self.recipe = Recipe(side=settings.side, keypoints=settings.keypoints)
         cohorts = [reference] if control is None else [reference, control]
-        self.pictures = _Several(cohorts)
         names = ["the reference", "the control"]
         described = joined(
             [
@@ -140,8 +140,14 @@ class _RealSide:
                 for cohort, name in zip(cohorts, names, strict=False)
             ]
         )
-        patients = numbered([name for side, cohort in enumerate(cohorts) for name in _names(cohort, side)])
-        in_reference = np.arange(len(described)) < len(reference)
+        # Ordered by content: not even a sample or a cluster can then depend on which side a picture came from.
+        hashes = [digest for cohort in cohorts for digest in cohort.content_hashes()]
+        order = np.array(sorted(range(len(hashes)), key=hashes.__getitem__), dtype=np.int64)
+        self.pictures = _Several(cohorts, order)
+        described = described.rows(order)
+        patient_names = [name for side, cohort in enumerate(cohorts) for name in _names(cohort, side)]
+        patients = numbered([patient_names[i] for i in order])
+        in_reference = order < len(reference)
         described, self.artefact_share = _without_artefacts(described, patients)
         self.comparer = Comparer(
             described,
@@ -194,21 +200,21 @@ class _RealSide:
         return self.comparer.ratios_below_one(described, self.allowed)
 
 
-@dataclass(frozen=True)
 class _Several:
-    """Pictures of several sets in a row."""
+    """Pictures of several cohorts in one order."""
 
-    parts: Sequence[Cohort]
+    def __init__(self, cohorts: Sequence[Cohort], order: Indices) -> None:
+        where = [(cohort, row) for cohort in cohorts for row in range(len(cohort))]
+        self._where = [where[i] for i in order]
+        self.files = tuple(cohort.files[row] for cohort, row in self._where)
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
+        return len(self._where)
 
     def image(self, i: int, /, max_side: int | None = None) -> Pixels:
-        for part in self.parts:
-            if i < len(part):
-                return part.image(i, max_side=max_side)
-            i -= len(part)
-        raise IndexError(i)
+        cohort, row = self._where[i]
+        pixels: Pixels = cohort.image(row, max_side=max_side)
+        return pixels
 
 
 def _names(cohort: Cohort, side: int) -> list[str]:

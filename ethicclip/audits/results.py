@@ -22,7 +22,7 @@ from ethicclip.audits.describing import Described, Pictures
 from ethicclip.audits.naming import name_transformation
 from ethicclip.audits.power import KindPower
 from ethicclip.audits.settings import AuditSettings
-from ethicclip.audits.verdict import SCHEMA, verdict_document
+from ethicclip.audits.verdict import verdict_document
 from ethicclip.cohorts import Cohort
 from ethicclip.files import storage_errors, write_json, write_text
 from ethicclip.pairs import ImageSource
@@ -54,6 +54,7 @@ class Evidence:
     artefacts: float
     pool: Pool
     pictures: Pictures
+    files: tuple[Path, ...]
     results: Sequence[Sequence[Pair]]
     described: Described
     scored: Scored
@@ -189,7 +190,6 @@ def flagged_images(evidence: Evidence) -> list[Flagged]:
 
 
 def _flagged_table(evidence: Evidence, flagged: Sequence[Flagged]) -> str:
-    files = _real_files(evidence)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["file", "reference_file", "score", "rule", "inliers", "transformation", "verified"])
@@ -197,7 +197,7 @@ def _flagged_table(evidence: Evidence, flagged: Sequence[Flagged]) -> str:
         writer.writerow(
             [
                 evidence.synthetic.name(one.image),
-                str(files[one.pair.picture]),
+                str(evidence.files[one.pair.picture]),
                 f"{one.pair.score:.6f}",
                 one.rule,
                 one.pair.verification.inliers,
@@ -230,10 +230,3 @@ def _sheet_pairs(evidence: Evidence, flagged: Sequence[Flagged]) -> list[figures
         if int(image) not in shown and pair is not None:
             pairs.append(figures.SheetPair(image=int(image), pair=pair, rule="not flagged", confirmed=False))
     return pairs[: evidence.settings.sheet_pairs]
-
-
-def _real_files(evidence: Evidence) -> tuple[Path, ...]:
-    return evidence.reference.files + (() if evidence.control is None else evidence.control.files)
-
-
-__all__ = ["SCHEMA", "AuditResult", "Evidence", "Flagged", "write_audit"]

@@ -75,8 +75,9 @@ def perform(
     workers: int,
     ledger: Path,
     progress: Progress,
+    positive_control: str | None = None,
 ) -> AuditResult:
-    """Audit and record it."""
+    """Audit and record it; `positive_control` says that copies were planted on purpose."""
     from ethicclip.audits import audit_leakage
     from ethicclip.cli.recording import (
         audit_artifacts,
@@ -97,5 +98,7 @@ def perform(
         for artifact in audit_artifacts(out):
             run.generate(artifact)
         record_audit_metrics(run, result.to_json())
+        if positive_control is not None:
+            run.event("positive_control", {"note": positive_control})
         run.note_exit(int(EXIT_CODES[result.verdict]), result.verdict)
     return result

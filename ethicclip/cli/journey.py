@@ -31,6 +31,7 @@ from ethicclip.settings import Settings
 from ethicclip.training import TrainSettings
 
 MARK = "demo.json"
+PLANTED = "planted-set"
 SCHEMA = "ethicclip/demo/1"
 
 
@@ -109,7 +110,10 @@ def run_demo(
     population = read_cohort(cohort)
     progress.say(f"2/8 splitting {len(population)} images by patient")
     split.perform(SplitSettings(seed=settings.seed), population, out / "split", ledger=ledger, progress=progress)
-    reference, control, test = (read_cohort(out / "split" / part) for part in ("reference", "control", "test"))
+    reference, control, test = (
+        read_cohort(out / "split" / part, alias=f"{population.alias}/{part}")
+        for part in ("reference", "control", "test")
+    )
     progress.say(f"3/8 generating {settings.count} pairs")
     generate.perform(
         GenerateSettings(count=settings.count, size=settings.size, seed=settings.seed),
@@ -132,16 +136,17 @@ def run_demo(
         progress=progress,
     )
     progress.say(f"5/8 planting copies of {settings.planted} reference patients, and auditing that")
-    planted = plant(reference, PairSet.open(out / "pairs"), out / "planted", settings.planted, settings.seed)
+    planted = plant(reference, PairSet.open(out / "pairs"), out, settings.planted, settings.seed)
     audits["planted"] = audit_leakage.perform(
         audit_settings,
-        out / "planted" / "images",
+        out / PLANTED,
         reference,
         control,
         out / "audit-planted",
         workers=workers,
         ledger=ledger,
         progress=progress,
+        positive_control=f"disguised copies of {settings.planted} reference patients were planted in this set on purpose",
     )
     progress.say("6/8 training CLIP on the honest set")
     train.perform(
@@ -180,12 +185,12 @@ def run_demo(
 
 
 def plant(reference: Cohort, pairs: PairSet, out: Path, patients: int, seed: int) -> dict[str, str]:
-    """Write the set's images and, among them, disguised copies of reference patients, under names that tell nothing.
+    """Write the set's images and disguised copies of reference patients to ``out/planted-set``, names telling nothing.
 
     The disguises are the ones a careless pipeline makes: JPEG, mirror, a small rotation, a crop.
 
     Returns:
-        Planted file name -> alias of the disguise; also in ``out/planted.csv`` (restricted, as the folder is).
+        Planted file name -> its disguise; also in ``out/planted.csv`` (restricted, as the folder is).
     """
     rows_by_patient: dict[str, int] = {}
     for number, patient in enumerate(reference.patients()):
@@ -197,9 +202,9 @@ def plant(reference: Cohort, pairs: PairSet, out: Path, patients: int, seed: int
         )
     generator = np.random.default_rng([seed, 0x51A7])
     chosen = generator.choice(sorted(rows_by_patient), size=patients, replace=False)
-    images = out / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    out.chmod(0o700)
+    images = out / PLANTED
+    images.mkdir(parents=True)
+    images.chmod(0o700)
     places = generator.permutation(len(pairs) + patients)
     for number in range(len(pairs)):
         pair = pairs.read(number)
@@ -220,6 +225,7 @@ def plant(reference: Cohort, pairs: PairSet, out: Path, patients: int, seed: int
         planted[name] = disguise
         writer.writerow([name, str(reference.files[row]), disguise])
     write_text(out / "planted.csv", key.getvalue())
+    (out / "planted.csv").chmod(0o600)
     return planted
 
 

@@ -23,6 +23,7 @@ _MODEL_FILES = {
     "open_clip_model.safetensors": "model",
     "open_clip_config.json": "model_config",
     "run.json": "training_run",
+    "log.csv": "training_log",
 }
 
 

@@ -15,7 +15,7 @@ import torch
 
 from ethicclip import __version__
 from ethicclip.errors import BadInputError
-from ethicclip.files import read_json, require_empty_or_absent, write_json
+from ethicclip.files import PARTIAL_SUFFIX, read_json, require_empty_or_absent, write_json
 from ethicclip.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -110,6 +110,9 @@ def claim(out: Path, run: dict[str, Any], *, resume: bool) -> None:
             details=different,
             next_step="Resume with the settings and pair sets it was started with, or choose a new folder.",
         )
+    for folder in (out, out / CHECKPOINTS):
+        for left_by_a_kill in folder.glob(f".*{PARTIAL_SUFFIX}"):
+            left_by_a_kill.unlink()
 
 
 def _differences(found: dict[str, Any], run: dict[str, Any]) -> list[str]:

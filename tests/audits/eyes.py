@@ -1,4 +1,4 @@
-"""Simple random eyes for tests: a lit disc with a bright optic disc and branching vessels, one tree a patient and eye."""
+"""Simple random eyes for tests: a lit disc, a bright optic disc, branching vessels; one tree a seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ethicclip.imaging import Pixels
 def draw_eye(seed: int, side: int = 192) -> Pixels:
     """A fundus-like picture with a vessel tree of its own, RGB uint8 (side, side, 3)."""
     rng = np.random.default_rng([77, seed])
-    scale = 4
+    scale = 2
     size = side * scale
     radius, middle = 0.47 * size, size / 2
     picture = np.zeros((size, size, 3), np.uint8)
@@ -27,7 +27,7 @@ def draw_eye(seed: int, side: int = 192) -> Pixels:
 
     def grow(start: np.ndarray, heading: float, width: float, depth: int) -> None:
         place, turn = start, rng.normal(0, 0.02)
-        for _ in range(int(rng.integers(10, 22))):
+        for _ in range(int(rng.integers(9, 18))):
             heading += turn + rng.normal(0, 0.09)
             after = place + 0.035 * radius * np.array([np.cos(heading), np.sin(heading)])
             if np.hypot(*(after - middle)) > 0.95 * radius:
@@ -37,9 +37,9 @@ def draw_eye(seed: int, side: int = 192) -> Pixels:
                 picture, place.astype(int).tolist(), after.astype(int).tolist(), colour, max(1, int(width)), cv2.LINE_AA
             )
             place = after
-            if depth < 4 and rng.uniform() < 0.2:
+            if depth < 2 and rng.uniform() < 0.12:
                 grow(place, heading + rng.choice([-1, 1]) * rng.uniform(0.4, 0.9), 0.7 * width, depth + 1)
-        if depth < 4:
+        if depth < 2:
             for side_turn in (-0.4, 0.4):
                 grow(place, heading + side_turn * rng.uniform(0.6, 1.4), 0.75 * width, depth + 1)
 
