@@ -146,7 +146,7 @@ def run_demo(
         workers=workers,
         ledger=ledger,
         progress=progress,
-        positive_control=f"disguised copies of {settings.planted} reference patients were planted in this set on purpose",
+        positive_control=f"copies of {settings.planted} reference patients were planted in this set on purpose",
     )
     progress.say("6/8 training CLIP on the honest set")
     train.perform(
