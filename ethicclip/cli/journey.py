@@ -52,7 +52,7 @@ class DemoSettings(Settings):
     seed: int = 0
     patients: int = 300
     planted: int = 40
-    epochs: int = 6
+    epochs: int = 16
 
 
 @dataclass(frozen=True, kw_only=True)
