@@ -20,7 +20,7 @@ Indices = npt.NDArray[np.int64]
 _CELL = 0.011
 """Side of a sensor cell as a share of the picture: about four pixels of the working frame."""
 _DIRECTIONS = 12
-_ALIKE = 0.55
+_ALIKE = 0.4
 """Descriptor distance, as a share of a descriptor's length, under which two keypoints look alike."""
 _LARGEST_CELL = 600
 

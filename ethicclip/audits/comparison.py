@@ -144,6 +144,14 @@ class Comparer:
         patients = self.patients[rows[found]]
         return sum(carlini_ratio(*pair) < 1 for pair in zip(distances, patients, strict=True))
 
+    def global_distances(self, queries: Described, among: Flags) -> Doubles:
+        """Distance of each query to the nearest of some real pictures by global descriptors, float64 (queries,)."""
+        rows = np.flatnonzero(among)
+        if not len(rows):
+            return np.full(len(queries), 2.0)
+        distances, _ = nearest(pixel.global_descriptors(queries.thumbnails), self._globals[rows], 1)
+        return distances[:, 0]
+
     def _batch(self, batch: Described, barred: Flags, effort: Effort, workers: int) -> list[list[Pair]]:
         turned = [one.mirrored() for one in batch.features] if effort.mirror else []
         sides = 2 if effort.mirror else 1

@@ -113,7 +113,8 @@ def audit_leakage(
         findings=findings,
         power=power,
         conclusion=conclusion,
-        ratio_below_one=real.ratios(described),
+        ratio_below_one=real.comparer.ratios_below_one(described, real.allowed),
+        reference_distance=real.reference_distances(described),
     )
     return write_audit(evidence, out, progress=progress)
 
@@ -195,9 +196,11 @@ class _RealSide:
         """Best scores of real pictures with other patients, found exactly as those of synthetic images are."""
         return self.impostors.scores(self._linked_unit) if len(self.pool.in_reference) > 1 else np.zeros(0)
 
-    def ratios(self, described: Described) -> int:
-        """How many synthetic images have a Carlini ratio under 1 (for a reader)."""
-        return self.comparer.ratios_below_one(described, self.allowed)
+    def reference_distances(self, described: Described) -> npt.NDArray[np.float64]:
+        """Distance to the nearest reference picture by global descriptors: orders images without any verified pair."""
+        among = self.allowed.copy()
+        among[among] = self.pool.in_reference[self.pool.unit[among]]
+        return self.comparer.global_distances(described, among)
 
 
 class _Several:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ethicclip.audits import figures
 from ethicclip.audits.comparison import Pair
@@ -63,6 +64,7 @@ class Evidence:
     power: tuple[KindPower, ...]
     conclusion: Conclusion
     ratio_below_one: int
+    reference_distance: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +215,9 @@ def _scores_table(evidence: Evidence) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["file", "score"])
     for image, score in enumerate(evidence.scored.reference_score):
-        writer.writerow([evidence.synthetic.name(image), f"{score:.9f}"])
+        # An image without a verified reference pair ranks below all others, by its global distance.
+        ranked = score if score > 0 else -evidence.reference_distance[image]
+        writer.writerow([evidence.synthetic.name(image), f"{ranked:.12g}"])
     return stream.getvalue()
 
 

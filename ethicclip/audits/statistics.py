@@ -252,11 +252,12 @@ FEWEST_IMPOSTORS = 40
 
 
 def fit_tail(scores: Doubles, *, quantile: float = 0.8, fallback: float = 0.0, level: float = 0.95) -> TailModel:
-    """Fit an exponential tail above a quantile by the median excess.
+    """Fit an exponential tail above a quantile by the median excess, after trimming what cannot be an impostor.
 
-    The median is used because a few scores may not be impostors at all (one eye under two patient ids): up to a quarter
-    of the excesses can be wild before it moves far. Both the share and the scale are upper limits at `level`: the
-    sampling error of a median of m exponential excesses is 1 / (ln 2 * sqrt(m)) of the scale.
+    Some scores may not be impostors at all (one eye under two patient ids). Those beyond twice the reach of an
+    exponential through the quartiles are set aside first, and the median is used after that, which a quarter of wild
+    excesses moves little. Share and scale are upper limits at `level`: the sampling error of a median of m exponential
+    excesses is 1 / (ln 2 * sqrt(m)) of the scale.
 
     Args:
         scores: Impostor scores, shape (n,).
@@ -264,18 +265,24 @@ def fit_tail(scores: Doubles, *, quantile: float = 0.8, fallback: float = 0.0, l
         fallback: `start` when there are fewer than `FEWEST_IMPOSTORS` scores.
         level: One-sided confidence of the limits.
     """
-    if len(scores) < FEWEST_IMPOSTORS:
-        return TailModel(start=fallback, share=1.0, scale=1.0, n=len(scores), fitted=False)
-    start = float(np.quantile(scores, quantile))
-    excesses = scores[scores > start] - start
+    kept = scores[scores <= _beyond_impostors(scores)] if len(scores) else scores
+    if len(kept) < FEWEST_IMPOSTORS:
+        return TailModel(start=fallback, share=1.0, scale=1.0, n=len(kept), fitted=False)
+    start = float(np.quantile(kept, quantile))
+    excesses = kept[kept > start] - start
+    share = upper_limit(len(excesses), len(kept), level=level)
     if not len(excesses):
-        return TailModel(
-            start=start, share=upper_limit(0, len(scores), level=level), scale=1.0, n=len(scores), fitted=True
-        )
+        return TailModel(start=start, share=share, scale=1.0, n=len(kept), fitted=True)
     error = float(norm.ppf(level)) / (np.log(2) * np.sqrt(len(excesses)))
     scale = float(np.median(excesses) / np.log(2) * (1 + error))
-    share = upper_limit(len(excesses), len(scores), level=level)
-    return TailModel(start=start, share=share, scale=max(scale, 1e-6), n=len(scores), fitted=True)
+    return TailModel(start=start, share=share, scale=max(scale, 1e-6), n=len(kept), fitted=True)
+
+
+def _beyond_impostors(scores: Doubles) -> float:
+    """A score that an impostor of an exponential through the quartiles reaches with probability far below 1 / n."""
+    middle, upper = (float(value) for value in np.quantile(scores, [0.5, 0.75]))
+    scale = max((upper - middle) / float(np.log(2)), 1.0)
+    return middle + 2 * scale * float(np.log(0.5 * len(scores) / 0.05 + 1))
 
 
 def carlini_ratio(distances: Doubles, patients: Indices, *, half: float = 0.5) -> float:

@@ -106,6 +106,7 @@ def _bound(evidence: Evidence) -> dict[str, Any] | None:
 
 def _attacks(evidence: Evidence) -> list[dict[str, Any]]:
     local = evidence.settings.descriptor == "local"
+    competed = evidence.pool.control_patients > 0
     ran = [
         ("pixel likeness, upright and mirrored", True, "global descriptors exactly searched, worst tile"),
         (
@@ -113,7 +114,7 @@ def _attacks(evidence: Evidence) -> list[dict[str, Any]]:
             local,
             "" if local else "descriptor is pixel",
         ),
-        ("target-decoy competition by patient", evidence.pool.control_patients > 0, "needs a control"),
+        ("target-decoy competition by patient", competed, "" if competed else "needs a control"),
         ("nearest-neighbour ratio", True, "for a reader, not part of the verdict"),
     ]
     return [{"name": name, "ran": done, "note": note} for name, done, note in ran] + [

@@ -26,12 +26,8 @@ def command(
     model: Annotated[
         str | None, typer.Option("--model", help="A config of ours or an open_clip name.", show_default="tiny")
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Passes over the pairs.", show_default="16")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Pairs a step.", show_default="32")
-    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the pairs.", show_default="16")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pairs a step.", show_default="32")] = None,
     seed: options.Seed = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Decoding processes; changes no result.")] = 0,

@@ -18,13 +18,13 @@ from ethicclip.imaging import Pixels
 
 from .eyes import Images, cohort_of, draw_eye
 
-PATIENTS = 56
+PATIENTS = 40
 SMALL = {
     "side": 192,
-    "keypoints": 250,
-    "voting_keypoints": 150,
-    "candidates": 4,
-    "impostor_pictures": 60,
+    "keypoints": 200,
+    "voting_keypoints": 120,
+    "candidates": 3,
+    "impostor_pictures": 48,
     "power_copies": 12,
     "required_kinds": ("flip", "jpeg50"),
     "exchangeable": True,

@@ -34,7 +34,8 @@ def thumbnail(image: Pixels, field: FieldOfView | None = None) -> Thumbnail:
     matrix = np.array(
         [[factor, 0, SIDE / 2 - 0.5 - factor * centre[0]], [0, factor, SIDE / 2 - 0.5 - factor * centre[1]]]
     )
-    blurred = cv2.GaussianBlur(frame.pixels, (0, 0), max(0.1, 0.4 / factor))
+    # Soft enough that half a pixel between two finds of the same circle does not count as a difference.
+    blurred = cv2.GaussianBlur(frame.pixels, (0, 0), 1.2 / factor)
     small = cv2.warpAffine(blurred, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
     mask = cv2.warpAffine(frame.mask.astype(np.uint8) * 255, matrix, (SIDE, SIDE), flags=cv2.INTER_NEAREST)
     return np.dstack([small, mask]).astype(np.uint8)
