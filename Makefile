@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: $(READY)  ## The whole journey on simulated eyes: a few minutes, then open demo/report/report.html.
-	$(BIN)/ethicclip demo --out demo
+	$(BIN)/ethicclip demo --out demo --ledger demo/ethicclip.duckdb
 
 test: $(READY)  ## All tests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

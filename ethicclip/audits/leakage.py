@@ -32,13 +32,12 @@ from ethicclip.audits.describing import Described, Pictures, describe, joined
 from ethicclip.audits.description.local import Recipe
 from ethicclip.audits.ladder import KINDS, plant
 from ethicclip.audits.power import Background, Copies, KindPower, measure
-from ethicclip.audits.results import AuditResult, Evidence, write_audit
+from ethicclip.audits.results import AuditResult, Evidence, require_usable, write_audit
 from ethicclip.audits.retrieval import VoteSettings
 from ethicclip.audits.settings import AuditSettings
 from ethicclip.audits.verification import Tolerances
 from ethicclip.cohorts import Cohort
 from ethicclip.errors import BadInputError, UsageError
-from ethicclip.files import require_empty_or_absent
 from ethicclip.imaging import Pixels
 from ethicclip.pairs import ImageSource
 from ethicclip.progress import SILENT, Progress
@@ -64,7 +63,8 @@ def audit_leakage(
         synthetic: The set under audit.
         reference: Patients that the generator saw.
         control: Other patients of the same pool, which it never saw; without it there is no PASS.
-        out: The audit's folder, absent or empty; it shows patients and is made readable to its owner only.
+        out: The audit's folder: absent, empty, or left unfinished by an audit that was cut off. It shows patients and
+            is made readable to its owner only.
         workers: Threads; they change no result.
         progress: Where progress goes.
 
@@ -76,7 +76,7 @@ def audit_leakage(
             something else.
         UsageError: A required kind of planted copy does not exist.
     """
-    require_empty_or_absent(out)
+    require_usable(out)
     _check_inputs(settings, synthetic, reference, control)
     real = _RealSide(settings, reference, control, workers=workers, progress=progress)
     described = describe(synthetic, real.recipe, what="the synthetic set", workers=workers, progress=progress)

@@ -25,7 +25,7 @@ from ethicclip.audits.power import KindPower
 from ethicclip.audits.settings import AuditSettings
 from ethicclip.audits.verdict import verdict_document
 from ethicclip.cohorts import Cohort
-from ethicclip.files import storage_errors, write_json, write_text
+from ethicclip.files import PARTIAL_SUFFIX, require_empty_or_absent, storage_errors, write_json, write_text
 from ethicclip.pairs import ImageSource
 from ethicclip.progress import Progress
 
@@ -38,6 +38,18 @@ it when the decision is taken.
 verdict.json alone holds counts and rates only, no name of a real picture and no patient id.
 """
 
+_VERDICT = "verdict.json"
+_FILES = frozenset(
+    {
+        "RESTRICTED.txt",
+        "flagged.csv",
+        "scores.csv",
+        "contact_sheet.png",
+        "scores.svg",
+        "power.svg",
+        _VERDICT,
+    }
+)
 _RULE_PIXELS, _RULE_GEOMETRY, _RULE_COMPETITION = "pixels", "geometry", "target-decoy"
 
 
@@ -114,6 +126,19 @@ class AuditResult:
         return lines
 
 
+def require_usable(out: Path) -> None:
+    """Refuse a folder that holds a finished audit or anything that is not an audit's.
+
+    Raises:
+        BadInputError: See above. What an audit that was cut off left behind (it has no verdict yet) is written anew.
+    """
+    if out.is_dir() and not (out / _VERDICT).exists():
+        names = {entry.name for entry in out.iterdir() if not entry.name.endswith(PARTIAL_SUFFIX)}
+        if names <= _FILES:
+            return
+    require_empty_or_absent(out)
+
+
 def write_audit(evidence: Evidence, out: Path, *, progress: Progress) -> AuditResult:
     """Write the audit's folder; the verdict is written last, so a folder without one is unfinished."""
     with storage_errors(out):
@@ -152,8 +177,8 @@ def write_audit(evidence: Evidence, out: Path, *, progress: Progress) -> AuditRe
             figures.power_curves(out / "power.svg", evidence.power)
             done(out / "power.svg")
         document = verdict_document(evidence, flagged)
-        write_json(out / "verdict.json", document)
-        done(out / "verdict.json")
+        write_json(out / _VERDICT, document)
+        done(out / _VERDICT)
     return AuditResult(
         verdict=evidence.conclusion.verdict,
         reason=evidence.conclusion.reason,

@@ -21,7 +21,7 @@ def command(
         typer.Option("--cohort", help="Your real eyes; a simulated population without it.", show_default=False),
     ] = None,
     count: Annotated[
-        int | None, typer.Option("--count", help="Pairs to generate and train on.", show_default="1500")
+        int | None, typer.Option("--count", help="Pairs to generate and train on.", show_default="1000")
     ] = None,
     seed: options.Seed = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; changes no result.")] = 2,

@@ -47,7 +47,7 @@ class DemoSettings(Settings):
         epochs: Of training.
     """
 
-    count: int = 1500
+    count: int = 1000
     size: int = 224
     seed: int = 0
     patients: int = 300

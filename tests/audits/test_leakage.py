@@ -246,3 +246,23 @@ def test_bad_requests_are_refused_before_anything_is_read(sides: tuple[Cohort, C
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(BadInputError, match="already holds"):
         audit_leakage(settings(), Images([draw_eye(1)]), *sides, tmp_path / "full")
+
+
+def test_an_audit_that_was_cut_off_is_written_anew_and_a_finished_one_is_kept(
+    eyes: dict[str, list[Pixels]], sides: tuple[Cohort, Cohort], tmp_path: Path
+) -> None:
+    """Pixels alone find exact and flipped copies, in a folder that an earlier audit left without a verdict."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "flagged.csv").write_text("half a tab")
+    copies = [eyes["reference"][3], np.ascontiguousarray(eyes["reference"][5][:, ::-1])]
+    quick = settings(descriptor="pixel", power_copies=0)
+    result = audit_leakage(quick, Images([*copies, eyes["clean"][0]]), *sides, out)
+    assert result.verdict == "LEAK"
+    found = {row["file"]: (row["reference_file"], row["rule"]) for row in rows(out / "flagged.csv")}
+    assert found == {
+        "image0000.png": (str(sides[0].files[3]), "pixels"),
+        "image0001.png": (str(sides[0].files[5]), "pixels"),
+    }
+    with pytest.raises(BadInputError, match="already holds"):
+        audit_leakage(quick, Images(copies), *sides, out)
