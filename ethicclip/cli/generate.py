@@ -27,6 +27,10 @@ def command(
     languages: Annotated[
         str | None, typer.Option("--languages", help="Caption languages.", show_default="en,zh")
     ] = None,
+    masks: Annotated[
+        bool | None,
+        typer.Option("--masks/--no-masks", help="Store masks of disc, cup, vessels, lesions.", show_default="no"),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; changes no byte.")] = 1,
     dry_run: options.DryRun = False,
     config: options.Config = None,
@@ -42,7 +46,14 @@ def command(
     from ethicclip.generation import GenerateSettings, plan
     from ethicclip.settings import resolve
 
-    flags = {"count": count, "engine": engine, "size": size, "seed": seed, "languages": options.comma_list(languages)}
+    flags = {
+        "count": count,
+        "engine": engine,
+        "size": size,
+        "seed": seed,
+        "languages": options.comma_list(languages),
+        "masks": masks,
+    }
     settings = resolve(GenerateSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
     if dry_run:
         planned = plan(settings, workers=workers)

@@ -13,6 +13,7 @@ from ethicclip.cli.console import console_progress, print_json, print_lines
 from ethicclip.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from ethicclip.generation import PhantomStream
     from ethicclip.pairs import PairSet
     from ethicclip.progress import Progress
     from ethicclip.training import TrainResult, TrainSettings
@@ -21,7 +22,9 @@ NAME = "train"
 
 
 def command(
-    pairs: Annotated[list[Path], typer.Argument(help="One or more pair sets.")],
+    pairs: Annotated[
+        list[str], typer.Argument(help="Pair sets, and streams such as phantom:200000,size=224,seed=3; mixed freely.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     model: Annotated[
         str | None, typer.Option("--model", help="A config of ours or an open_clip name.", show_default="tiny")
@@ -30,7 +33,9 @@ def command(
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pairs a step.", show_default="32")] = None,
     seed: options.Seed = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Decoding processes; changes no result.")] = 0,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Decoding or drawing processes; changes no result.")
+    ] = 0,
     epsilon: Annotated[
         float | None, typer.Option("--epsilon", help="Differential privacy budget.", show_default=False)
     ] = None,
@@ -40,7 +45,10 @@ def command(
     ledger: options.Ledger = options.DEFAULT_LEDGER,
     json: options.Json = False,
 ) -> int:
-    """Train an open_clip model on pair sets; checkpoints are safetensors and a resumed run continues its loss curve."""
+    """Train an open_clip model on pair sets; checkpoints are safetensors and a resumed run continues its loss curve.
+
+    phantom:COUNT draws phantoms while training reads them: the same pairs that `generate` would write, without a disk.
+    """
     from ethicclip.settings import resolve
 
     if epsilon is not None:
@@ -48,12 +56,12 @@ def command(
             f"--epsilon {epsilon}: differentially private training arrives with the private path",
             next_step="Leave --epsilon out; the run then states that no differential privacy was used.",
         )
-    from ethicclip.pairs import PairSet
+    from ethicclip.cli.sources import open_sources
     from ethicclip.training import TrainSettings, plan
 
     flags = {"model": model, "epochs": epochs, "batch_size": batch_size, "seed": seed}
     settings = resolve(TrainSettings, verb=NAME, config=config, overrides=set_ or (), flags=flags)
-    sources = [PairSet.open(path) for path in pairs]
+    sources = open_sources(pairs, config)
     if dry_run:
         planned = plan(settings, sources)
         print_json(planned.to_json()) if json else print_lines(*planned.lines())
@@ -68,7 +76,7 @@ def command(
 
 def perform(
     settings: TrainSettings,
-    sources: Sequence[PairSet],
+    sources: Sequence[PairSet | PhantomStream],
     out: Path,
     *,
     resume: bool,
@@ -77,12 +85,18 @@ def perform(
     progress: Progress,
 ) -> TrainResult:
     """Train and record it."""
-    from ethicclip.cli.recording import model_artifacts, pair_set_artifact, recorded
+    from ethicclip.cli.recording import model_artifacts, recorded
+    from ethicclip.cli.sources import source_artifact
+    from ethicclip.pairs import PairSet
     from ethicclip.training import train
 
     with recorded(ledger, NAME, settings) as run:
         for source in sources:
-            run.use(pair_set_artifact(source))
+            run.use(source_artifact(source))
+        run.event("licences", {"carried_to_the_weights": sorted({source.licence for source in sources})})
+        for source in sources:
+            if not isinstance(source, PairSet):
+                run.event("stream", {**source.description, "pairs": len(source), "licence": source.licence})
         result = train(settings, sources, out, resume=resume, workers=workers, progress=progress)
         for artifact in model_artifacts(out):
             run.generate(artifact)

@@ -9,18 +9,20 @@ if TYPE_CHECKING:
     from ethicclip.generation.generating import GenerateResult as GenerateResult
     from ethicclip.generation.generating import generate as generate
     from ethicclip.generation.generating import plan as plan
+    from ethicclip.generation.pair_stream import PhantomStream as PhantomStream
     from ethicclip.generation.phantom import PhantomEngine as PhantomEngine
     from ethicclip.generation.population import simulate_cohort as simulate_cohort
+    from ethicclip.generation.recipes import FindingsRecipe as FindingsRecipe
     from ethicclip.generation.resolution import resolution_note as resolution_note
-    from ethicclip.generation.settings import FindingsRecipe as FindingsRecipe
     from ethicclip.generation.settings import GenerateSettings as GenerateSettings
 
 _HOMES = {
-    "FindingsRecipe": "ethicclip.generation.settings",
+    "FindingsRecipe": "ethicclip.generation.recipes",
     "GeneratePlan": "ethicclip.generation.generating",
     "GenerateResult": "ethicclip.generation.generating",
     "GenerateSettings": "ethicclip.generation.settings",
     "PhantomEngine": "ethicclip.generation.phantom",
+    "PhantomStream": "ethicclip.generation.pair_stream",
     "generate": "ethicclip.generation.generating",
     "plan": "ethicclip.generation.generating",
     "preview": "ethicclip.generation.contact_sheet",
@@ -34,6 +36,7 @@ __all__ = [
     "GenerateResult",
     "GenerateSettings",
     "PhantomEngine",
+    "PhantomStream",
     "generate",
     "plan",
     "preview",

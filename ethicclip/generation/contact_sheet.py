@@ -10,7 +10,8 @@ import numpy as np
 from ethicclip.files import write_bytes
 from ethicclip.generation.marking import encode_marked
 from ethicclip.generation.phantom import PhantomEngine
-from ethicclip.generation.settings import FindingsRecipe, GenerateSettings
+from ethicclip.generation.recipes import FindingsRecipe
+from ethicclip.generation.settings import GenerateSettings
 from ethicclip.imaging import Pixels
 from ethicclip.progress import SILENT, Progress
 from ethicclip.terms import Condition, name

@@ -13,11 +13,11 @@ from typing import Any
 
 from ethicclip.files import sha256_file
 from ethicclip.generation import grading
-from ethicclip.generation.cameras import camera_named
 from ethicclip.generation.marking import MARKING
 from ethicclip.generation.phantom import GENERATOR, LICENCE, PhantomEngine
 from ethicclip.generation.resolution import resolution_note
 from ethicclip.generation.settings import GenerateSettings
+from ethicclip.pairs.masks import encode_masks
 from ethicclip.pairs.pair import Pair
 from ethicclip.pairs.writing import Description, write_pair_set
 from ethicclip.progress import SILENT, Progress
@@ -132,10 +132,9 @@ def generate(settings: GenerateSettings, out: Path, *, workers: int = 1, progres
         >>> from ethicclip.generation import GenerateSettings, generate
         >>> generate(GenerateSettings(count=100), Path("pairs"), workers=2)  # doctest: +SKIP
     """
-    if settings.findings.camera is not None:
-        camera_named(settings.findings.camera)
     started = time.monotonic()
     engine = PhantomEngine(settings)
+    # A recipe that no eye fulfils is found out before anything is written.
     engine.case(0)
     manifest = write_pair_set(
         out,
@@ -185,8 +184,6 @@ def plan(
         clock: Seconds; an argument for tests.
     """
     engine = PhantomEngine(settings)
-    if settings.findings.camera is not None:
-        camera_named(settings.findings.camera)
     pairs: list[Pair] = [engine.pair(0)]
     started = clock()
     pairs = [engine.pair(index) for index in range(min(settings.count, _PLAN_PICTURES))]
@@ -200,6 +197,7 @@ def plan(
         on_tape(len(pair.image))
         + on_tape(len(pair.caption.encode()))
         + on_tape(len(json.dumps(pair.record, ensure_ascii=False).encode()))
+        + (on_tape(len(encode_masks(pair.masks))) if pair.masks else 0)
         + _INDEX_BYTES_A_PAIR
         for pair in pairs
     ]

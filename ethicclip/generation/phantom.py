@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cv2
-import numpy as np
 
 from ethicclip.generation import grading
-from ethicclip.generation.cameras import camera_named, draw_camera, draw_photograph
+from ethicclip.generation.cameras import CAMERAS, camera_named, draw_camera, draw_photograph
 from ethicclip.generation.captions import write_captions
 from ethicclip.generation.findings import Eye, Photograph, summary
+from ethicclip.generation.fixing import fixed_photograph
 from ethicclip.generation.marking import encode_marked
+from ethicclip.generation.readability import readability
 from ethicclip.generation.rendering.acquisition import take_photograph
 from ethicclip.generation.rendering.scene import Scene, render_scene
-from ethicclip.generation.sampling import draw_eye, draw_plan
+from ethicclip.generation.sampling import draw_case
 from ethicclip.generation.settings import GenerateSettings
 from ethicclip.generation.streams import GENERATED, Stream, stream
+from ethicclip.generation.truth import true_masks
 from ethicclip.imaging import Pixels
+from ethicclip.pairs.masks import Mask
 from ethicclip.pairs.pair import Pair
 
 GENERATOR = "phantom/1"
@@ -45,39 +48,35 @@ class PhantomEngine:
 
     def case(self, index: int) -> tuple[Eye, Photograph]:
         """Findings and way of photographing of picture `index`, without rendering it."""
-        random = stream(*self._key(index), Stream.CASE)
+        random, fixed = stream(*self._key(index), Stream.CASE), stream(*self._key(index), Stream.FIXED)
         recipe = self.settings.findings
-        plan = draw_plan(random, self.settings.sampling, recipe)
-        eye = draw_eye(random, plan)
+        eye = draw_case(random, fixed, self.settings)
         camera = draw_camera(random)
+        if "camera" in self.settings.balance:
+            camera = CAMERAS[int(fixed.integers(len(CAMERAS)))]
         if recipe.camera is not None:
             camera = camera_named(recipe.camera)
-        photograph = draw_photograph(random, eye, camera, good=recipe.quality == "good", field_deg=recipe.field_deg)
-        return eye, photograph
+        photograph = draw_photograph(random, eye, camera, good=recipe.quality != "any", field_deg=recipe.field_deg)
+        return eye, fixed_photograph(photograph, eye, recipe, fixed)
 
     def scene(self, index: int) -> Scene:
         """The rendered geometry of picture `index`, with masks of vessels, disc, cup and lesions."""
         eye, photograph = self.case(index)
         return render_scene(eye, photograph, self.settings.size, self._key(index))
 
-    def masks(self, index: int) -> dict[str, Pixels]:
-        """Ground truth of picture `index`: uint8 (size, size) of 0 or 255 for disc, cup, artery, vein and lesions.
-
-        The masks are those of the geometry: what haze or blur hides is still marked. Lesions carry the names of
-        `LesionKind`; a kind that the eye does not have has no mask.
-        """
-        scene = self.scene(index)
-        return {name: np.where(cover > 0.4, 255, 0).astype(np.uint8) for name, cover in scene.masks.items()}
+    def masks(self, index: int) -> dict[str, Mask]:
+        """Ground truth of picture `index`; see `ethicclip.generation.truth`."""
+        return true_masks(self.scene(index), self.case(index)[1])
 
     def image(self, index: int) -> Pixels:
         """Picture `index` before encoding: uint8 RGB (size, size, 3)."""
         eye, photograph = self.case(index)
-        return self._image(eye, photograph, index)
+        return self._drawn(eye, photograph, index)[1]
 
-    def _image(self, eye: Eye, photograph: Photograph, index: int) -> Pixels:
+    def _drawn(self, eye: Eye, photograph: Photograph, index: int) -> tuple[Scene, Pixels]:
         key = self._key(index)
         scene = render_scene(eye, photograph, self.settings.size, key)
-        return take_photograph(scene, eye, photograph, stream(*key, Stream.PICTURE))
+        return scene, take_photograph(scene, eye, photograph, stream(*key, Stream.PICTURE))
 
     def pair(self, index: int) -> Pair:
         """Pair `index`: encoded and marked image, captions, and the findings they both come from."""
@@ -92,7 +91,7 @@ class PhantomEngine:
     def _pair(self, index: int) -> Pair:
         settings = self.settings
         eye, photograph = self.case(index)
-        pixels = self._image(eye, photograph, index)
+        scene, pixels = self._drawn(eye, photograph, index)
         captions = {
             language: write_captions(
                 eye,
@@ -115,12 +114,14 @@ class PhantomEngine:
                 "labels": [condition.value for condition in grading.conditions(eye)],
                 "grade": diabetic,
                 "eye": eye.laterality.value,
+                "readability": readability(eye, photograph),
                 "captions": captions,
                 "seed": settings.seed,
                 "index": index,
                 "generator": GENERATOR,
                 "patient_id": None,
             },
+            masks=true_masks(scene, photograph) if settings.masks else None,
         )
 
     def __call__(self, index: int) -> Pair:

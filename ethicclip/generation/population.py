@@ -21,11 +21,12 @@ from ethicclip.generation.cameras import CAMERAS, draw_camera, draw_photograph
 from ethicclip.generation.findings import Anatomy, Eye, Laterality
 from ethicclip.generation.marking import MARKING, encode_marked
 from ethicclip.generation.phantom import GENERATOR
+from ethicclip.generation.recipes import FindingsRecipe
 from ethicclip.generation.rendering.acquisition import take_photograph
 from ethicclip.generation.rendering.scene import render_scene
 from ethicclip.generation.rendering.vessels import grow
 from ethicclip.generation.sampling import Plan, draw_anatomy, draw_eye, draw_plan
-from ethicclip.generation.settings import FindingsRecipe, SimulateSettings
+from ethicclip.generation.settings import SimulateSettings
 from ethicclip.generation.streams import SIMULATED, Stream, stream
 from ethicclip.progress import SILENT, Progress
 from ethicclip.terms import Condition

@@ -1,18 +1,20 @@
 """Draws what an eye has: a plan (which conditions, at what age), then findings that carry the plan out.
 
 The plan only steers. What an eye is labelled with is derived from its findings (`grading`); an eye whose findings
-came out otherwise than planned is drawn again.
+came out otherwise than planned is drawn again. What a recipe fixes is drawn from a stream of its own: fixing one
+finding leaves all others of a picture as they were.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ethicclip.errors import UsageError
-from ethicclip.generation import grading
+from ethicclip.generation import fixing, grading
 from ethicclip.generation.disease import diabetic_lesions, macular_degeneration
 from ethicclip.generation.disease_other import (
     disc_haemorrhage,
@@ -36,10 +38,14 @@ from ethicclip.generation.findings import (
     Vasculature,
 )
 from ethicclip.generation.findings import LesionKind as Kind
-from ethicclip.generation.settings import FindingsRecipe
+from ethicclip.generation.recipes import FindingsRecipe
+from ethicclip.generation.settings import Axis, GenerateSettings
 from ethicclip.terms import Condition
 
 _ATTEMPTS = 24
+"""Draws of an eye for a plan before it is given up: some findings come out otherwise by chance."""
+_OPEN_PLANS, _OPEN_ATTEMPTS = 150, 3
+"""The same where fixed findings decide which plans are possible: many plans, few draws of each."""
 
 BALANCED = {
     Condition.NORMAL: 0.20,
@@ -99,29 +105,50 @@ class Plan:
     age: int
     laterality: Laterality
     pigmentation: float
-    cup_ratio: tuple[float, float] | None = None
+    recipe: FindingsRecipe = field(default_factory=FindingsRecipe)
 
     def has(self, condition: Condition) -> bool:
         """Whether the plan holds a condition."""
         return condition in self.conditions
 
 
-def draw_plan(random: np.random.Generator, sampling: str, recipe: FindingsRecipe) -> Plan:
-    """Draw which conditions an eye has, or take them from the recipe."""
-    shares = BALANCED if sampling == "balanced" else PREVALENCE
+def draw_plan(
+    random: np.random.Generator,
+    sampling: str | dict[Condition, float],
+    recipe: FindingsRecipe,
+    fixed: np.random.Generator | None = None,
+    balance: Collection[Axis] = (),
+) -> Plan:
+    """Draw which conditions an eye has, or take them from the recipe.
+
+    Args:
+        random: Source of what is left to chance.
+        sampling: "balanced", "prevalence" or shares of leading conditions.
+        recipe: What is fixed.
+        fixed: Source of values within the recipe's ranges and of evenly drawn subgroup axes; `random` when None.
+        balance: Axes drawn evenly.
+    """
+    fixed = random if fixed is None else fixed
+    tables = {"balanced": BALANCED, "prevalence": PREVALENCE}
+    shares = sampling if isinstance(sampling, dict) else tables[sampling]
     names, weights = list(shares), np.array(list(shares.values()))
     leading = names[int(random.choice(len(names), p=weights / weights.sum()))]
-    grade_draw = 1 + int(random.choice(4, p=_GRADES[sampling]))
+    grade_draw = 1 + int(random.choice(4, p=_GRADES["prevalence" if sampling == "prevalence" else "balanced"]))
     also = random.random(len(_COMORBID)) < np.array(list(_COMORBID.values()))
     oedema = random.random() < 0.3
     mean, spread = _AGES.get(leading, (62, 11))
     age = int(np.clip(random.normal(mean, spread), 18, 92))
     pigmentation = float(np.clip(random.normal(0.5, 0.2), 0, 1))
     side = Laterality.LEFT if random.random() < 0.5 else Laterality.RIGHT
+    if "age" in balance:
+        # Macular degeneration of a young eye would be another disease.
+        age = int(fixed.integers(50 if leading is Condition.AGE_RELATED_MACULAR_DEGENERATION else 18, 93))
+    if "pigmentation" in balance:
+        pigmentation = float(fixed.uniform(0, 1))
     if recipe.age is not None:
-        age = int(random.integers(recipe.age[0], recipe.age[1] + 1))
+        age = int(fixed.integers(recipe.age[0], recipe.age[1] + 1))
     if recipe.pigmentation is not None:
-        pigmentation = float(random.uniform(*recipe.pigmentation))
+        pigmentation = float(fixed.uniform(*recipe.pigmentation))
     if recipe.conditions is not None:
         chosen = set(recipe.conditions)
     else:
@@ -132,7 +159,8 @@ def draw_plan(random: np.random.Generator, sampling: str, recipe: FindingsRecipe
                 chosen -= {Condition.AGE_RELATED_MACULAR_DEGENERATION} - {leading}
         if recipe.dr_grade is not None:
             chosen -= {Condition.DIABETIC_RETINOPATHY, Condition.NORMAL}
-            chosen |= {Condition.DIABETIC_RETINOPATHY} if recipe.dr_grade > 0 else set()
+        if recipe.implied:
+            chosen = (chosen - {Condition.NORMAL}) | recipe.implied
         if Condition.DIABETIC_RETINOPATHY in chosen and oedema and (recipe.dr_grade or grade_draw) >= 2:
             chosen.add(Condition.DIABETIC_MACULAR_OEDEMA)
     grade = recipe.dr_grade if recipe.dr_grade is not None else grade_draw
@@ -147,7 +175,7 @@ def draw_plan(random: np.random.Generator, sampling: str, recipe: FindingsRecipe
         age=age,
         laterality=Laterality(recipe.eye) if recipe.eye else side,
         pigmentation=pigmentation,
-        cup_ratio=recipe.cup_ratio,
+        recipe=recipe,
     )
 
 
@@ -197,6 +225,8 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
     lesions: list[Lesion] = []
     if plan.has(Condition.GLAUCOMA):
         notch = "inferior" if random.random() < 0.52 else "superior" if random.random() < 0.55 else ""
+        if plan.recipe.notch is not None:
+            notch = plan.recipe.notch.removeprefix("none")
         defect = float(random.uniform(0.15, 1)) if notch and random.random() < 0.6 else 0.0
         ratio = float(random.uniform(limit + 0.01, 0.93))
         if not notch:
@@ -214,8 +244,6 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
     if plan.has(Condition.PATHOLOGIC_MYOPIA):
         span = float(random.uniform(1.1, 2.2)) if random.random() < 0.6 else float(random.uniform(3, 6))
         nerve = replace(nerve, crescent=float(random.uniform(0.4, 2.0)), crescent_span_rad=span)
-    if plan.cup_ratio is not None:
-        nerve = replace(nerve, cup_ratio=float(random.uniform(*plan.cup_ratio)))
     return nerve, lesions
 
 
@@ -240,6 +268,8 @@ def _draw_vessels(random: np.random.Generator, plan: Plan) -> Vasculature:
     if plan.has(Condition.RETINAL_VEIN_OCCLUSION):
         temporal = (Quadrant.SUPERIOR_TEMPORAL, Quadrant.INFERIOR_TEMPORAL)
         central = random.random() < 0.35
+        if plan.recipe.vein_occlusion is not None:
+            central = plan.recipe.vein_occlusion == "central"
         branch = temporal[0] if random.random() < 0.58 else temporal[1]
         changes = replace(changes, occluded=tuple(Quadrant) if central else (branch,))
     return changes
@@ -256,18 +286,71 @@ def draw_eye(random: np.random.Generator, plan: Plan, anatomy: Anatomy | None = 
     Raises:
         UsageError: Findings that were fixed contradict the conditions wanted.
     """
-    for _ in range(_ATTEMPTS):
-        eye = _attempt(random, plan, anatomy)
+    eye = _carried_out(random, plan, random, _ATTEMPTS, anatomy)
+    if eye is None:
+        raise _impossible(plan)
+    return eye
+
+
+def draw_case(random: np.random.Generator, fixed: np.random.Generator, settings: GenerateSettings) -> Eye:
+    """Draw a plan and an eye that carries it out, both as the settings want them.
+
+    Where findings are fixed and conditions are not, plans are drawn until one goes with the findings: the set then has
+    the conditions that eyes with these findings have.
+
+    Args:
+        random: Source of what is left to chance.
+        fixed: Source of what the recipe fixes.
+        settings: Sampling, subgroup axes and recipe.
+
+    Raises:
+        UsageError: No eye has the fixed findings together.
+    """
+    recipe = settings.findings
+    plans, attempts = (_OPEN_PLANS, _OPEN_ATTEMPTS) if recipe.is_open else (1, _ATTEMPTS)
+    for _ in range(plans):
+        plan = draw_plan(random, settings.sampling, recipe, fixed, settings.balance)
+        eye = _carried_out(random, plan, fixed, attempts)
+        if eye is not None:
+            return eye
+    raise _impossible(plan)
+
+
+def _carried_out(
+    random: np.random.Generator,
+    plan: Plan,
+    fixed: np.random.Generator,
+    attempts: int,
+    anatomy: Anatomy | None = None,
+) -> Eye | None:
+    """An eye that has what the plan says and what its recipe fixes; None when none came out."""
+    recipe = plan.recipe
+    for _ in range(attempts):
+        eye = _attempt(random, plan, fixing.fixed_anatomy(anatomy or draw_anatomy(random, plan), recipe, fixed))
+        if recipe.lesions:
+            more = (_attempt(fixed, plan, eye.anatomy).lesions for _ in range(_ATTEMPTS))
+            lesions = fixing.fixed_lesions(eye.lesions, recipe, fixed, more)
+            if lesions is None:
+                continue
+            eye = replace(eye, lesions=lesions)
+        eye = fixing.fixed_findings(eye, recipe, fixed)
         if grading.conditions(eye) == plan.conditions and grading.dr_grade(eye) == plan.dr_grade:
             return eye
-    raise UsageError(
-        f"no eye with exactly {', '.join(plan.conditions)} and DR grade {plan.dr_grade} came out of {_ATTEMPTS} draws",
-        next_step="Loosen the fixed findings: conditions, dr_grade and cup_ratio must be possible together.",
+    return None
+
+
+def _impossible(plan: Plan) -> UsageError:
+    wanted = plan.recipe.model_dump(mode="json", exclude_defaults=True)
+    conditions = f"exactly {', '.join(plan.conditions)}" if plan.recipe.conditions else "any set of conditions"
+    return UsageError(
+        f"no eye with {conditions} and the fixed findings came out of {_OPEN_PLANS if plan.recipe.is_open else 1} "
+        f"plan(s)",
+        details=[f"findings.{name}: {value}" for name, value in wanted.items()],
+        next_step="Loosen the fixed findings: an eye that has them all together must exist.",
     )
 
 
-def _attempt(random: np.random.Generator, plan: Plan, anatomy: Anatomy | None) -> Eye:
-    anatomy = anatomy if anatomy is not None else draw_anatomy(random, plan)
+def _attempt(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> Eye:
     nerve, lesions = _draw_nerve(random, plan, anatomy)
     media, vessels, myopia = _draw_media(random, plan), _draw_vessels(random, plan), MyopicChange()
     diabetic, beaded = diabetic_lesions(
@@ -277,7 +360,8 @@ def _attempt(random: np.random.Generator, plan: Plan, anatomy: Anatomy | None) -
     vessels = replace(vessels, venous_beading=beaded)
     if plan.has(Condition.AGE_RELATED_MACULAR_DEGENERATION):
         stages = ("early", "intermediate", "atrophic", "neovascular")
-        lesions += macular_degeneration(random, anatomy, stages[int(random.choice(4, p=(0.15, 0.33, 0.22, 0.3)))])
+        stage = stages[int(random.choice(4, p=(0.15, 0.33, 0.22, 0.3)))]
+        lesions += macular_degeneration(random, anatomy, plan.recipe.amd_stage or stage)
     elif random.random() < 0.3 * plan.age / 60:
         # Small hard drusen belong to healthy ageing.
         lesions += [

@@ -4,59 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from ethicclip.generation.recipes import FindingsRecipe
 from ethicclip.settings import Settings
 from ethicclip.terms import Condition
 
-
-class FindingsRecipe(Settings):
-    """Findings to fix; what is left out is drawn from the priors. Ranges are (low, high), both ends included.
-
-    Examples:
-        `--set findings.dr_grade=3`, `--set 'findings.conditions=[glaucoma, cataract]'`,
-        `--set 'findings.age=[60, 80]'`.
-    """
-
-    conditions: tuple[Condition, ...] | None = Field(
-        default=None, description="Exactly these conditions; [normal] for none."
-    )
-    dr_grade: int | None = Field(default=None, ge=0, le=4, description="ICDR grade of diabetic retinopathy.")
-    eye: Literal["left", "right"] | None = None
-    age: tuple[int, int] | None = None
-    pigmentation: tuple[float, float] | None = Field(default=None, description="0 fair to 1 dark fundus.")
-    cup_ratio: tuple[float, float] | None = Field(default=None, description="Vertical cup-to-disc ratio.")
-    camera: str | None = Field(default=None, description="Name of a camera of `ethicclip.generation.cameras`.")
-    field_deg: tuple[float, float] | None = Field(
-        default=None, description="Field of view in degrees, within 25 to 60."
-    )
-    quality: Literal["good", "any"] = "any"
-
-    @field_validator("age", "pigmentation", "cup_ratio", "field_deg")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and value[0] > value[1]:
-            raise ValueError(f"the range {value} has its low end above its high end")
-        return value
-
-    @model_validator(mode="after")
-    def _within_domain(self) -> FindingsRecipe:
-        limits = {"age": (1, 100), "pigmentation": (0, 1), "cup_ratio": (0, 0.98), "field_deg": (25, 60)}
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if value is not None and not (low <= value[0] and value[1] <= high):
-                raise ValueError(f"{name} {value} is not within {low} to {high}")
-        if self.conditions is not None:
-            if not self.conditions:
-                raise ValueError("conditions is empty; write [normal] for a healthy eye")
-            if Condition.NORMAL in self.conditions and len(self.conditions) > 1:
-                raise ValueError("normal cannot stand beside another condition")
-            diabetic = Condition.DIABETIC_RETINOPATHY in self.conditions
-            if self.dr_grade is not None and diabetic != (self.dr_grade > 0):
-                raise ValueError(f"dr_grade {self.dr_grade} does not go with the conditions given")
-            if Condition.DIABETIC_MACULAR_OEDEMA in self.conditions and not diabetic:
-                raise ValueError("diabetic_macular_oedema needs diabetic_retinopathy beside it")
-        return self
+Axis = Literal["age", "pigmentation", "camera"]
 
 
 class GenerateSettings(Settings):
@@ -71,14 +25,30 @@ class GenerateSettings(Settings):
     format: Literal["jpg", "png", "webp"] = "jpg"
     quality: int = Field(default=95, ge=50, le=100, description="JPEG or WebP quality of the stored file.")
     shard_size: int = Field(default=1000, ge=1, le=100_000)
-    sampling: Literal["balanced", "prevalence"] = "balanced"
+    masks: bool = Field(default=False, description="Store ground-truth masks beside each picture.")
+    sampling: Literal["balanced", "prevalence"] | dict[Condition, float] = Field(
+        default="balanced", description="How often each condition leads: one of two tables, or shares of your own."
+    )
+    balance: tuple[Axis, ...] = Field(
+        default=(), description="Subgroup axes drawn evenly and without regard to disease: age, pigmentation, camera."
+    )
     findings: FindingsRecipe = FindingsRecipe()
 
-    @field_validator("languages")
+    @field_validator("languages", "balance")
     @classmethod
     def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value):
-            raise ValueError("a language is named twice")
+            raise ValueError(f"a word is named twice in {list(value)}")
+        return value
+
+    @field_validator("sampling")
+    @classmethod
+    def _shares(cls, value: str | dict[Condition, float]) -> str | dict[Condition, float]:
+        if isinstance(value, dict):
+            if any(not share >= 0 for share in value.values()) or not sum(value.values()) > 0:
+                raise ValueError("shares are numbers from 0 on, and one of them is above 0")
+            if Condition.DIABETIC_MACULAR_OEDEMA in value:
+                raise ValueError("macular oedema comes with diabetic_retinopathy: give that a share")
         return value
 
 

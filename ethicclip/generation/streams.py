@@ -14,6 +14,7 @@ class Stream(IntEnum):
     CAPTION = 2
     PICTURE = 3
     PERSON = 4
+    FIXED = 5
     VESSELS = 10
     CHOROID = 11
     TEXTURE = 12

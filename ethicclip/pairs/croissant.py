@@ -38,6 +38,7 @@ _CONTEXT: dict[str, Any] = {
 }
 
 _FIELDS = {"key": "sc:Text", "shard": "sc:Text", "offset": "sc:Integer", "size": "sc:Integer", "caption": "sc:Text"}
+_MASK_FIELDS = {"masks_offset": "sc:Integer", "masks_size": "sc:Integer"}
 
 
 def croissant(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -70,14 +71,15 @@ def croissant(manifest: dict[str, Any]) -> dict[str, Any]:
             "dataType": kind,
             "source": {"fileObject": {"@id": "index"}, "extract": {"column": name}},
         }
-        for name, kind in _FIELDS.items()
+        for name, kind in (_FIELDS | (_MASK_FIELDS if "masks" in manifest else {})).items()
     ]
+    masks = f" {manifest['masks']}" if "masks" in manifest else ""
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": manifest["name"],
-        "description": f"{manifest['counts']['pairs']} fundus image-text pairs of {manifest['origin']} origin.",
+        "description": f"{manifest['counts']['pairs']} fundus image-text pairs of {manifest['origin']} origin.{masks}",
         "license": manifest["licence"],
         "version": "1.0.0",
         "rai:dataCollection": f"Origin: {manifest['origin']}. Marking: {manifest['marking']}",

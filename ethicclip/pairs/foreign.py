@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ethicclip.errors import BadInputError
+from ethicclip.pairs.masks import MEMBER
 from ethicclip.pairs.shards import Member, scan_shard
 
 _FORMATS = {"jpg": "jpg", "jpeg": "jpg", "png": "png", "webp": "webp"}
@@ -52,7 +53,8 @@ def _text(stream: Any, member: Member | None) -> str | None:
 def _row(
     root: Path, tar: Path, key: str, members: dict[str, Member], suffix: str, caption: str | None
 ) -> dict[str, Any]:
-    record = members.get("json", Member(name="", offset=0, size=0))
+    nothing = Member(name="", offset=0, size=0)
+    record, masks = members.get("json", nothing), members.get(MEMBER, nothing)
     return {
         "key": key,
         "shard": tar.relative_to(root).as_posix(),
@@ -61,6 +63,8 @@ def _row(
         "suffix": suffix,
         "record_offset": record.offset,
         "record_size": record.size,
+        "masks_offset": masks.offset,
+        "masks_size": masks.size,
         "patient_id": None,
         "caption": caption,
         "labels": [],

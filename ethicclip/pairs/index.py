@@ -24,6 +24,8 @@ SCHEMA = pa.schema(
         ("suffix", pa.string()),
         ("record_offset", pa.int64()),
         ("record_size", pa.int64()),
+        ("masks_offset", pa.int64()),
+        ("masks_size", pa.int64()),
         ("patient_id", pa.string()),
         ("caption", pa.string()),
         ("labels", pa.list_(pa.string())),
@@ -31,10 +33,10 @@ SCHEMA = pa.schema(
         ("sha256", pa.string()),
     ]
 )
-"""`offset` and `size` are the image's bytes in its shard; `findings` is JSON."""
+"""`offset` and `size` are the image's bytes in its shard, `masks_size` is 0 without masks; `findings` is JSON."""
 
 
-def row(pair: Pair, shard: str, image: Member, record: Member) -> dict[str, Any]:
+def row(pair: Pair, shard: str, image: Member, record: Member, masks: Member | None) -> dict[str, Any]:
     """The index row of a written pair."""
     patient = pair.record.get("patient_id")
     return {
@@ -45,6 +47,8 @@ def row(pair: Pair, shard: str, image: Member, record: Member) -> dict[str, Any]
         "suffix": pair.suffix,
         "record_offset": record.offset,
         "record_size": record.size,
+        "masks_offset": 0 if masks is None else masks.offset,
+        "masks_size": 0 if masks is None else masks.size,
         "patient_id": None if patient is None else str(patient),
         "caption": pair.caption,
         "labels": [str(label) for label in pair.record.get("labels") or []],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ethicclip.imaging import Pixels
+from ethicclip.pairs.masks import Mask
 from ethicclip.provenance.artifacts import Origin
 
 IMAGE_FORMATS = ("jpg", "png", "webp")
@@ -22,6 +24,7 @@ class Pair:
         caption: English caption.
         record: Everything else, JSON types only: findings, labels, grade, eye, captions by language, seed, index,
             generator, patient_id (None for a synthetic eye), sha256 (of `image`; the writer fills it).
+        masks: Ground truth by name, where the set has it; see `ethicclip.pairs.masks`.
     """
 
     key: str
@@ -29,6 +32,7 @@ class Pair:
     suffix: str
     caption: str
     record: dict[str, Any]
+    masks: Mapping[str, Mask] | None = field(default=None, repr=False, compare=False)
 
 
 class PairSource(Protocol):

@@ -18,6 +18,7 @@ from ethicclip.files import canonical_json, read_json, sha256_bytes, sha256_file
 from ethicclip.imaging import IMAGE_SUFFIXES, Pixels, read_image
 from ethicclip.pairs.foreign import scan_pairs
 from ethicclip.pairs.index import SCHEMA, read_index
+from ethicclip.pairs.masks import MEMBER, Mask, decode_masks
 from ethicclip.pairs.pair import Pair
 from ethicclip.pairs.writing import MANIFEST_SCHEMA, STATE_NAME
 from ethicclip.provenance.artifacts import Origin
@@ -25,7 +26,7 @@ from ethicclip.provenance.artifacts import Origin
 _MOST_OPEN = 64
 """Shards held open at a time: far below any limit on open files."""
 
-_PLACES = ("offset", "size", "record_offset", "record_size")
+_PLACES = ("offset", "size", "record_offset", "record_size", "masks_offset", "masks_size")
 _LOCATION = ("key", "shard", "suffix", *_PLACES, "sha256", "caption", "patient_id")
 
 
@@ -171,14 +172,8 @@ class PairSet:
             IndexError: No such pair.
             IntegrityError: The bytes are not the ones that were written.
         """
-        offset, size, record_offset, record_size = (int(value) for value in self._places[index])
-        image = self._bytes(index, offset, size)
-        try:
-            record = json.loads(self._bytes(index, record_offset, record_size)) if record_size else {}
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise IntegrityError(f"the record of pair {self.key(index)} in {self._shard_path(index)} is not JSON")
+        image = self._bytes(index, int(self._places[index, 0]), int(self._places[index, 1]))
+        record = self._record(index)
         self._check_image(index, image)
         return Pair(
             key=self.key(index),
@@ -193,6 +188,35 @@ class PairSet:
         data = self._bytes(index, int(self._places[index, 0]), int(self._places[index, 1]))
         self._check_image(index, data)
         return read_image(data, name=f"{self.name(index)} of {self.path}", max_side=max_side)
+
+    def masks(self, index: int) -> dict[str, Mask]:
+        """Ground truth of pair `index`: by name, bool of shape (height, width) as the image.
+
+        Raises:
+            BadInputError: The pair has no masks, or they cannot be read.
+        """
+        offset, size = int(self._places[index, 4]), int(self._places[index, 5])
+        if not size:
+            raise BadInputError(
+                f"pair {self.key(index)} of {self.path} has no masks",
+                next_step="Generate the set with `ethicclip generate --masks`.",
+            )
+        noted = self._record(index).get("masks")
+        layers = noted.get("layers") if isinstance(noted, dict) else None
+        if not isinstance(layers, list) or len(set(map(str, layers))) != len(layers):
+            raise BadInputError(f"the record of pair {self.key(index)} does not name the layers of its masks")
+        name = f"{self.key(index)}.{MEMBER} of {self.path}"
+        return decode_masks(self._bytes(index, offset, size), [str(layer) for layer in layers], name=name)
+
+    def _record(self, index: int) -> dict[str, Any]:
+        offset, size = int(self._places[index, 2]), int(self._places[index, 3])
+        try:
+            record = json.loads(self._bytes(index, offset, size)) if size else {}
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            raise IntegrityError(f"the record of pair {self.key(index)} in {self._shard_path(index)} is not JSON")
+        return record
 
     def sha256(self, index: int) -> str:
         """sha256 (hex) of the encoded image."""

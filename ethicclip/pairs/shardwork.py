@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ethicclip.errors import BadInputError, StorageError
 from ethicclip.files import atomic_path, canonical_json, sha256_bytes, sha256_file
 from ethicclip.pairs import index
+from ethicclip.pairs.masks import MEMBER, encode_masks
 from ethicclip.pairs.pair import IMAGE_FORMATS, Pair
 from ethicclip.pairs.shards import ShardWriter
 from ethicclip.progress import Task
@@ -67,7 +68,8 @@ def write_shard(task: ShardTask, make: MakePair, advance: Callable[[], None]) ->
                 image = writer.add(f"{pair.key}.{pair.suffix}", pair.image)
                 writer.add(f"{pair.key}.txt", pair.caption.encode())
                 record = writer.add(f"{pair.key}.json", canonical_json(pair.record))
-                rows.append(index.row(pair, task.name, image, record))
+                masks = writer.add(f"{pair.key}.{MEMBER}", encode_masks(pair.masks)) if pair.masks else None
+                rows.append(index.row(pair, task.name, image, record, masks))
                 advance()
             writer.finish()
         note = {"sha256": sha256_file(partial), "size_bytes": partial.stat().st_size, "pairs": len(rows)}
@@ -79,7 +81,9 @@ def _with_hash(pair: Pair) -> Pair:
     if not plain or pair.suffix not in IMAGE_FORMATS:
         raise BadInputError(f"pair {pair.key!r} ({pair.suffix!r}): keys are plain words, formats {IMAGE_FORMATS}")
     record = {**pair.record, "sha256": sha256_bytes(pair.image)}
-    return Pair(key=pair.key, image=pair.image, suffix=pair.suffix, caption=pair.caption, record=record)
+    if pair.masks:
+        record["masks"] = {"member": MEMBER, "layers": list(pair.masks)}
+    return replace(pair, record=record)
 
 
 class _Stopped(Exception):

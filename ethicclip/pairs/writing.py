@@ -28,6 +28,7 @@ from ethicclip.files import (
 )
 from ethicclip.pairs import index
 from ethicclip.pairs.croissant import croissant
+from ethicclip.pairs.masks import MASKS
 from ethicclip.pairs.shardwork import MakePair, ShardTask, write_in_processes, write_shard
 from ethicclip.progress import SILENT, Progress
 from ethicclip.provenance.artifacts import Origin
@@ -197,10 +198,17 @@ def _finish(
         **identity,
         "generator": description.generator,
         "notes": list(description.notes),
-        "counts": {"pairs": sum(note["pairs"] for note in notes), "shards": len(tasks), "labels": labels},
+        "counts": {
+            "pairs": sum(note["pairs"] for note in notes),
+            "shards": len(tasks),
+            "masks": int(pc.sum(pc.greater(index.read_index(index_path, ["masks_size"]).column(0), 0)).as_py()),
+            "labels": labels,
+        },
         "shards": [{"file": f"shards/{task.name}", **note} for task, note in zip(tasks, notes, strict=True)],
         "index": {"file": "index.parquet", "sha256": sha256_file(index_path)},
     }
+    if manifest["counts"]["masks"]:
+        manifest["masks"] = MASKS
     _refuse_repeated_keys(index_path)
     write_json(out / "croissant.json", croissant(manifest))
     write_json(out / "manifest.json", manifest)

@@ -31,6 +31,7 @@ def model_card(run: dict[str, Any]) -> str:
         f"| {number} | {source['pairs']} | {source['origin']} | {source['licence']} | `{source['digest'][:16]}` |"
         for number, source in enumerate(data, start=1)
     )
+    streams = "".join(_streamed(number, source) for number, source in enumerate(data, start=1))
     size, local_mean = run["preprocess"]["size"], run["preprocess"]["local_mean"]
     treated = "cropped to the field of view, resized, local mean subtracted" if local_mean else "cropped and resized"
     languages = ", ".join(settings["languages"])
@@ -52,7 +53,7 @@ objective `{settings["objective"]}`; {run["steps"]:,} steps of {run["batch_size"
 |---|---|---|---|---|
 {rows}
 
-The licences of the data are carried over to the weights: {"; ".join(licences)}.
+{streams}The licences of the data are carried over to the weights: {"; ".join(licences)}.
 
 ## Privacy
 
@@ -77,3 +78,14 @@ lacks the preprocessing of `ethicclip_model.json`: feed it tensors from `ethiccl
 A research model. Scores on real eyes are not part of this card: measure them with `ethicclip evaluate`.
 Not a medical device, not for diagnosis.
 """
+
+
+def _streamed(number: int, source: dict[str, Any]) -> str:
+    """What a set that was drawn while training was drawn from; empty for a set on disk."""
+    described = source.get("description")
+    if not described:
+        return ""
+    return (
+        f"Set {number} was drawn while training, by {described['generator']} with settings of sha256 "
+        f"`{described['settings_sha256'][:16]}` (in full in run.json); none of it was stored.\n"
+    )

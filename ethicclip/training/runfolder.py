@@ -35,16 +35,20 @@ def identity(settings: TrainSettings, sources: Sequence[PairSource]) -> dict[str
         "schema": SCHEMA,
         "settings": settings.resolved(),
         "settings_sha256": settings.digest(),
-        "data": [
-            {
-                "digest": source.digest,
-                "pairs": len(source),
-                "origin": str(source.origin),
-                "licence": source.licence,
-            }
-            for source in sources
-        ],
+        "data": [_source(source) for source in sources],
     }
+
+
+def _source(source: PairSource) -> dict[str, Any]:
+    """A source's identity; one that draws its pairs says from what, since no folder does."""
+    known = {
+        "digest": source.digest,
+        "pairs": len(source),
+        "origin": str(source.origin),
+        "licence": source.licence,
+    }
+    description = getattr(source, "description", None)
+    return known if description is None else {**known, "description": description}
 
 
 def environment(device: torch.device) -> dict[str, Any]:

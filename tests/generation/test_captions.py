@@ -8,7 +8,7 @@ import pytest
 
 from ethicclip.generation import GenerateSettings, PhantomEngine
 from ethicclip.generation.captions import diagnoses_of, grammar, signs_of, write_captions
-from ethicclip.generation.settings import FindingsRecipe
+from ethicclip.generation.recipes import FindingsRecipe
 from ethicclip.generation.streams import stream
 
 DISEASE = {

@@ -143,7 +143,10 @@ def test_masks_mark_what_the_findings_state() -> None:
     for index in range(6):
         masks = engine.masks(index)
         assert set(masks) >= {"disc", "cup", "artery", "vein", "macular_hole"}
-        assert all(mask.shape == (224, 224) and set(np.unique(mask)) <= {0, 255} for mask in masks.values())
-        # The cup lies in the disc.
-        assert not ((masks["cup"] > 0) & (masks["disc"] == 0)).any()
+        assert all(mask.shape == (224, 224) and mask.dtype == np.bool_ for mask in masks.values())
+        # The cup lies in the disc, and everything in the lit field.
+        assert not (masks["cup"] & ~masks["disc"]).any()
+        assert not any((mask & ~masks["field"]).any() for mask in masks.values())
+        lit = engine.image(index).max(axis=2) > 25
+        assert (lit == masks["field"]).mean() > 0.97
         assert "drusen" not in masks or engine.case(index)[0].of(LesionKind.DRUSEN)
