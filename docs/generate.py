@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from typer.main import get_command
-
-from ethicclip.cli.main import app
+from ethicclip.cli.main import verbs
 
 TARGET = Path(__file__).parent / "cli.md"
 
@@ -22,8 +20,7 @@ Written from the commands by `make docs`; do not edit by hand. Exit codes: [exit
 
 def reference() -> str:
     """The command-line reference as Markdown."""
-    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    return "\n".join([HEAD, *(section(name, command) for name, command in commands.items())])
+    return "\n".join([HEAD, *(section(name, command) for name, command in verbs().items())])
 
 
 def section(name: str, command: Any) -> str:

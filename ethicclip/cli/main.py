@@ -6,8 +6,10 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.main import get_command
 
 from ethicclip import __version__
 from ethicclip.cli import (
@@ -15,6 +17,7 @@ from ethicclip.cli import (
     demo,
     evaluate,
     generate,
+    import_,
     lineage,
     preview,
     report,
@@ -57,6 +60,20 @@ def _root(
 
 for _verb in (generate, preview, split, audit_leakage, train, evaluate, report, verify, runs, lineage, demo):
     app.command(name=_verb.NAME)(_verb.command)
+app.add_typer(import_.app)
+
+
+def verbs() -> dict[str, Any]:
+    """Every command by its full name, those of a group one by one; what docs and tests of the flags go through."""
+
+    def of(group: Any, before: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, command in group.commands.items():
+            inside = hasattr(command, "commands")
+            found |= of(command, f"{before}{name} ") if inside else {before + name: command}
+        return found
+
+    return of(get_command(app), "")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from ethicclip.settings import Settings
 
 if TYPE_CHECKING:
     from ethicclip.cohorts import Cohort
+    from ethicclip.importing import ImportResult
     from ethicclip.pairs import ImageSource, PairSet
 
 _AUDIT_FILES = {
@@ -64,6 +65,31 @@ def images_artifact(path: Path, images: ImageSource) -> Artifact:
         return pair_set_artifact(images)
     # A set under suspicion may hold patients, so it gets a commitment whatever its maker calls it.
     return commit_cohort([images.digest], path.name, KeyStore.default(), kind="image_set", origin="mixed")
+
+
+@contextmanager
+def recorded_import(ledger: Path, kind: str, settings: Settings) -> Iterator[Callable[[ImportResult, Artifact], None]]:
+    """Record an import; the body calls what it is given with the result and the artifact it was made from."""
+    from ethicclip.pairs import PairSet
+
+    with record_run(ledger, verb="import", settings={"kind": kind, **settings.resolved()}) as run:
+
+        def record(result: ImportResult, source: Artifact) -> None:
+            run.use(source)
+            run.generate(pair_set_artifact(PairSet.open(result.path)))
+            run.metric("pairs", result.count)
+            run.metric("left_out", sum(result.left_out.values()))
+            run.event("licences", {"of_the_set": result.licence})
+
+        yield record
+
+
+def import_source_artifact(result: ImportResult, alias: str) -> Artifact:
+    """What `import folder` read: by its hash when the eyes are synthetic, by commitment otherwise."""
+    if result.origin == "synthetic":
+        return Artifact(kind="image_table", sha256=result.rows_sha256, origin=result.origin, alias=alias)
+    keys = KeyStore.default()
+    return commit_cohort([result.rows_sha256], alias, keys, kind="image_table", origin=result.origin)
 
 
 def audit_artifacts(out: Path) -> list[Artifact]:

@@ -42,11 +42,13 @@ def open_sources(names: Sequence[str], config: Path | None) -> list[PairSet | Ph
             sources.append(PairSet.open(Path(name)))
             continue
         stream = _open_stream(name, config)
-        twin = streams.setdefault(_eyes(stream), name)
-        if twin != name or any(source is not stream and source.digest == stream.digest for source in sources):
+        eyes = _eyes(stream)
+        if eyes in streams:
             raise UsageError(
-                f"the streams {twin!r} and {name!r} draw the same eyes", next_step="Give each a seed of its own."
+                f"the streams {streams[eyes]!r} and {name!r} draw the same eyes",
+                next_step="Give each a seed of its own.",
             )
+        streams[eyes] = name
         sources.append(stream)
     return sources
 

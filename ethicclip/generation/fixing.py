@@ -20,6 +20,9 @@ _BLUR, _HAZE, _SHADOW, _DARK_RED = (9.5, 15.0), (0.45, 0.70), (0.68, 0.90), (0.2
 """Ranges in which `Photograph.defects` names the defect and the picture is still readable."""
 _UNREADABLE_BLUR, _UNREADABLE_HAZE = (16.5, 22.0), (0.45, 0.80)
 
+_TRIED = 3
+"""Eyes of a plan without any lesion of a kind, after which the plan counts as one that has none."""
+
 
 def _even(random: np.random.Generator, bounds: tuple[float, float]) -> float:
     return float(random.uniform(*bounds))
@@ -81,8 +84,10 @@ def fixed_lesions(
         if rule.count is not None:
             wanted = int(random.integers(rule.count[0], rule.count[1] + 1))
             own += [item for item in pool if item.kind is kind] if len(own) < wanted else []
-            while len(own) < wanted and (fresh := next(supply, None)) is not None:
+            tried = 0
+            while len(own) < wanted and (own or tried < _TRIED) and (fresh := next(supply, None)) is not None:
                 pool += fresh
+                tried += 1
                 own += [item for item in fresh if item.kind is kind]
             if len(own) < wanted:
                 return None

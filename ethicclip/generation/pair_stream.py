@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ethicclip.errors import UsageError
 from ethicclip.files import canonical_json, sha256_bytes
 from ethicclip.generation.phantom import GENERATOR, LICENCE, PhantomEngine
 from ethicclip.generation.settings import GenerateSettings
@@ -30,15 +29,13 @@ class PhantomStream:
     licence = LICENCE
 
     def __init__(self, settings: GenerateSettings) -> None:
-        """Refuse settings that no eye fulfils.
+        """Take the settings, but for masks, which training does not read.
 
         Raises:
-            UsageError: Masks are asked for, which no training reads, or the fixed findings contradict each other.
+            UsageError: The fixed findings contradict each other.
         """
-        if settings.masks:
-            raise UsageError("a stream has no masks: training does not read them", next_step="Leave masks out.")
-        self.settings = settings
-        self._engine = PhantomEngine(settings)
+        self.settings = settings.model_copy(update={"masks": False})
+        self._engine = PhantomEngine(self.settings)
         self._engine.case(0)
 
     @property

@@ -107,10 +107,15 @@ def _within(name: str, value: tuple[float, float], limits: tuple[float, float]) 
 
 
 class LesionRecipe(Settings):
-    """How many lesions of one kind an eye has, and how large they are."""
+    """How many lesions of one kind an eye has, and how large they are; a bare number or range is the count."""
 
     count: Count | None = None
     diameter_um: Range | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_count(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | LesionRecipe) else {"count": value}
 
     @model_validator(mode="after")
     def _within_limits(self) -> LesionRecipe:
@@ -127,7 +132,7 @@ class FindingsRecipe(Settings):
     Examples:
         `--set findings.dr_grade=3`, `--set 'findings.conditions=[glaucoma, cataract]'`,
         `--set 'findings.age=[60, 80]'`, `--set 'findings.media.nuclear=[0.5, 0.7]'`,
-        `--set 'findings.lesions.drusen.count=[20, 40]'`, `--set findings.quality=haze`.
+        `--set 'findings.lesions.drusen=[20, 40]'`, `--set findings.quality=haze`.
     """
 
     conditions: tuple[Condition, ...] | None = Field(

@@ -23,7 +23,8 @@ from ethicclip.pairs.pair import IMAGE_FORMATS, Pair
 from ethicclip.pairs.shards import ShardWriter
 from ethicclip.progress import Task
 
-MakePair = Callable[[int], Pair]
+MakePair = Callable[[int], Pair | None]
+"""Makes pair number i from i alone; None leaves that number out of the set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +65,16 @@ def write_shard(task: ShardTask, make: MakePair, advance: Callable[[], None]) ->
         with partial.open("wb") as stream:
             writer = ShardWriter(stream)
             for number in range(task.first, task.stop):
-                pair = _with_hash(make(number))
+                made = make(number)
+                advance()
+                if made is None:
+                    continue
+                pair = _with_hash(made)
                 image = writer.add(f"{pair.key}.{pair.suffix}", pair.image)
                 writer.add(f"{pair.key}.txt", pair.caption.encode())
                 record = writer.add(f"{pair.key}.json", canonical_json(pair.record))
                 masks = writer.add(f"{pair.key}.{MEMBER}", encode_masks(pair.masks)) if pair.masks else None
                 rows.append(index.row(pair, task.name, image, record, masks))
-                advance()
             writer.finish()
         note = {"sha256": sha256_file(partial), "size_bytes": partial.stat().st_size, "pairs": len(rows)}
     index.write_part(task.part, rows, note)

@@ -79,7 +79,7 @@ def write_pair_set(
 
     Args:
         out: Folder; absent, empty, or holding an unfinished or finished set of the same settings.
-        make: Gives pair number i from i alone; picklable when `workers` > 1.
+        make: Gives pair number i from i alone, or None to leave that number out; picklable when `workers` > 1.
         count: How many pairs.
         description: What the manifest says.
         workers: Processes; changes no byte.
@@ -194,12 +194,16 @@ def _finish(
     for labels_of_pair in index.read_index(index_path, ["labels"]).column("labels").to_pylist():
         for label in labels_of_pair:
             labels[label] = labels.get(label, 0) + 1
+    written = sum(note["pairs"] for note in notes)
+    if not written:
+        raise BadInputError(f"none of the {identity['count']} pairs for {out} could be made")
     manifest = {
         **identity,
         "generator": description.generator,
         "notes": list(description.notes),
         "counts": {
-            "pairs": sum(note["pairs"] for note in notes),
+            "pairs": written,
+            "left_out": identity["count"] - written,
             "shards": len(tasks),
             "masks": int(pc.sum(pc.greater(index.read_index(index_path, ["masks_size"]).column(0), 0)).as_py()),
             "labels": labels,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ethicclip.terms.conditions import dr_grade_prompts as dr_grade_prompts
     from ethicclip.terms.conditions import findings as findings
     from ethicclip.terms.conditions import is_skipped as is_skipped
+    from ethicclip.terms.conditions import label_captions as label_captions
+    from ethicclip.terms.conditions import label_names as label_names
     from ethicclip.terms.conditions import name as name
     from ethicclip.terms.conditions import name_prompts as name_prompts
     from ethicclip.terms.conditions import prompts as prompts
@@ -29,6 +31,8 @@ _HOMES = {
     "dr_grade_prompts": "ethicclip.terms.conditions",
     "findings": "ethicclip.terms.conditions",
     "is_skipped": "ethicclip.terms.conditions",
+    "label_captions": "ethicclip.terms.conditions",
+    "label_names": "ethicclip.terms.conditions",
     "name": "ethicclip.terms.conditions",
     "name_prompts": "ethicclip.terms.conditions",
     "prompts": "ethicclip.terms.conditions",
@@ -48,6 +52,8 @@ __all__ = [
     "dr_grade_prompts",
     "findings",
     "is_skipped",
+    "label_captions",
+    "label_names",
     "name",
     "name_prompts",
     "prompts",

@@ -11,7 +11,7 @@ import functools
 import importlib.resources
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -100,6 +100,9 @@ class Terms:
 
     templates: Mapping[str, tuple[str, ...]]
     name_templates: Mapping[str, tuple[str, ...]]
+    label_templates: Mapping[str, tuple[str, ...]]
+    eyes: Mapping[str, Mapping[str, str]]
+    name_joins: Mapping[str, str]
     conditions: Mapping[Condition, Entry]
     dr_grades: Mapping[int, Entry]
 
@@ -122,6 +125,9 @@ def terms() -> Terms:
     return Terms(
         templates=_by_language(raw["templates"]),
         name_templates=_by_language(raw["name_templates"]),
+        label_templates=_by_language(raw["label_templates"]),
+        eyes={language: dict(raw["eyes"][language]) for language in LANGUAGES},
+        name_joins={language: str(raw["name_joins"][language]) for language in LANGUAGES},
         conditions={condition: _entry(raw["conditions"][condition.value]) for condition in Condition},
         dr_grades={grade: _entry(raw["dr_grades"][grade]) for grade in DR_GRADES},
     )
@@ -195,6 +201,38 @@ def dr_grade_for(label: str) -> int | None:
 def filled_name(text: str, language: Language) -> tuple[str, ...]:
     """A name in every name template, with a capital where the sentence starts with it."""
     return tuple(_sentence(template, text) for template in terms().name_templates[_language(language)])
+
+
+def label_names(conditions: Iterable[Condition], grade: int | None, language: Language = "en") -> tuple[str, ...]:
+    """Names of an eye's conditions; diabetic retinopathy by its grade where that is known and above 0."""
+    return tuple(
+        dr_grade_name(grade, language)
+        if condition is Condition.DIABETIC_RETINOPATHY and grade
+        else name(condition, language)
+        for condition in conditions
+    )
+
+
+def label_captions(names: Sequence[str], eye: str | None, language: Language = "en") -> tuple[str, ...]:
+    """Captions that say these names and the eye, in every template that can be filled.
+
+    Args:
+        names: What the eye has, from `label_names` or elsewhere; at least one.
+        eye: "left", "right" or None where nobody knows.
+        language: Of names and captions.
+
+    Example:
+        >>> label_captions(["glaucoma"], "left")[1]
+        'Glaucoma, left eye.'
+    """
+    chosen = _language(language)
+    known = terms()
+    fills = {"names": known.name_joins[chosen].join(names)}
+    if eye is not None and eye in known.eyes[chosen]:
+        fills["eye"] = known.eyes[chosen][eye]
+    usable = [text for text in known.label_templates[chosen] if "eye" in fills or "{eye}" not in text]
+    filled = [text.format(**fills) for text in usable]
+    return tuple(text[:1].upper() + text[1:] for text in filled)
 
 
 def condition_spellings() -> dict[str, str]:
