@@ -31,8 +31,14 @@ def _places(
 ) -> list[Place]:
     """Places in the posterior pole, off the disc, at least `nearest_um` from the fovea."""
     found: list[Place] = []
+    # Capillaries close in places: lesions come in groups about such a place, and singly.
+    groups = random.normal((600, 0), (spread_um, spread_um * 0.9), (max(1, count // 6), 2))
+    gathered = random.uniform(0.0, 0.8)
     while len(found) < count:
-        x, y = random.normal(600, spread_um), random.normal(0, spread_um * 0.9)
+        if random.random() < gathered:
+            x, y = groups[int(random.integers(len(groups)))] + random.normal(0, 650, 2)
+        else:
+            x, y = random.normal(600, spread_um), random.normal(0, spread_um * 0.9)
         if _clear_of_disc(anatomy, x, y) and math.hypot(x, y) > nearest_um:
             found.append((float(x), float(y)))
     return found
@@ -48,7 +54,7 @@ def _many(
             x_um=x,
             y_um=y,
             diameter_um=float(size()),
-            strength=fixed.get("strength", float(random.uniform(0.45, 1.0))),
+            strength=fixed.get("strength", float(random.uniform(0.3, 1.0))),
             aspect=fixed.get("aspect", float(random.uniform(1.0, 1.6))),
             angle_rad=float(random.uniform(0, math.pi)),
         )
@@ -96,7 +102,7 @@ def exudates(
         x, y = (
             centre if centre and cluster == 0 else _places(random, anatomy, 1, spread_um=1900, nearest_um=nearest_um)[0]
         )
-        count = int(np.clip(14 * math.exp(random.normal(0, 0.7)), 3, 60))
+        count = int(np.clip(18 * math.exp(random.normal(0, 0.8)), 3, 90))
         radius = random.uniform(180, 900)
         ring = random.random() < 0.35
         start, arc = random.uniform(0, 2 * math.pi), random.uniform(1.5, 2 * math.pi)
@@ -104,7 +110,7 @@ def exudates(
             angle = start + random.uniform(0, arc)
             distance = radius * (random.normal(1, 0.12) if ring else math.sqrt(random.random()))
             spot = (x + distance * math.cos(angle), y + distance * math.sin(angle))
-            size = float(np.clip(58 * math.exp(random.normal(0, 0.5)), 22, 260))
+            size = float(np.clip(62 * math.exp(random.normal(0, 0.55)), 22, 300))
             if math.hypot(*spot) - size / 2 >= nearest_um:
                 found += _many(random, [spot], Kind.HARD_EXUDATE, process, _exactly(size))
     return found
@@ -233,7 +239,7 @@ def macular_degeneration(random: Generator, anatomy: Anatomy, stage: str) -> lis
     process = Process.DEGENERATIVE
     small = _lognormal(random, 50, 0.2, 30, 62)
     medium, large = _lognormal(random, 85, 0.2, 64, 120), _lognormal(random, 170, 0.3, 126, 380)
-    spread = random.uniform(600, 1500)
+    spread = random.uniform(600, 1700)
 
     def macular(count: int, wide: float = 1.0) -> list[Place]:
         found: list[Place] = []
@@ -248,11 +254,15 @@ def macular_degeneration(random: Generator, anatomy: Anatomy, stage: str) -> lis
         return float(x), float(y)
 
     late = stage in ("atrophic", "neovascular")
-    share = random.uniform(0.0, 0.8) if late else 1.0
-    lesions = _many(random, macular(int(4 + 36 * random.random() * share), 1.3), Kind.DRUSEN, process, small)
-    lesions += _many(random, macular(int(5 + 30 * random.random() * share)), Kind.DRUSEN, process, medium)
+    share = (random.uniform(0.0, 0.8) if late else 1.0) * math.exp(random.normal(0, 0.6))
+    lesions = _many(random, macular(int(min(4 + 50 * random.random() * share, 160)), 1.3), Kind.DRUSEN, process, small)
+    lesions += _many(
+        random, macular(int(min(5 + 40 * random.random() * share, 120)), 1.15), Kind.DRUSEN, process, medium
+    )
     if stage != "early" and (not late or random.random() < 0.6):
-        lesions += _many(random, macular(int(3 + 36 * random.random() ** 1.5 * share)), Kind.DRUSEN, process, large)
+        lesions += _many(
+            random, macular(int(min(3 + 36 * random.random() ** 1.5 * share, 90))), Kind.DRUSEN, process, large
+        )
     if stage != "early" and random.random() < 0.5:
         clumps = _lognormal(random, 130, 0.4, 60, 320)
         lesions += _many(random, macular(int(random.integers(1, 9)), 0.6), Kind.PIGMENT_CLUMP, process, clumps)
@@ -264,12 +274,12 @@ def macular_degeneration(random: Generator, anatomy: Anatomy, stage: str) -> lis
             )  # fmt: skip
     if stage == "neovascular":
         centre = near_fovea(500)
-        scarred = random.random() < 0.28
+        scarred = random.random() < 0.45
         kind = Kind.DISCIFORM_SCAR if scarred else Kind.NEOVASCULAR_MEMBRANE
         size = _lognormal(random, 1900 if scarred else 1250, 0.35, 500, 4200)
         lesions += _many(random, [centre], kind, process, size)
         if not scarred or random.random() < 0.3:
-            if random.random() < 0.75:
+            if random.random() < 0.55:
                 lesions += _many(
                     random, [(centre[0] + float(random.normal(0, 500)), centre[1] + float(random.normal(0, 500)))],
                     Kind.SUBRETINAL_HAEMORRHAGE, process, _lognormal(random, 1500, 0.5, 450, 5000),

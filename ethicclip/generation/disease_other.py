@@ -42,8 +42,9 @@ def myopic_lesions(random: Generator, anatomy: Anatomy, *, patchy: bool, cracks:
     lesions = []
     if patchy:
         for _ in range(int(random.integers(1, 8))):
-            place = (random.normal(600, 2200), random.normal(200, 1500))
-            size = np.clip(1500 * math.exp(random.normal(0, 0.6)), 350, 5200)
+            # Patches lie in the posterior pole and run together.
+            place = (random.normal(600, 1900), random.normal(200, 1400))
+            size = np.clip(1500 * math.exp(random.normal(0, 0.7)), 350, 5600)
             lesions.append(
                 _one(
                     random, Kind.PATCHY_ATROPHY, Process.MYOPIC, place, size,

@@ -184,6 +184,8 @@ def draw_anatomy(random: np.random.Generator, plan: Plan) -> Anatomy:
     long_eye = plan.has(Condition.PATHOLOGIC_MYOPIA)
     youth = max(0.0, 1 - plan.age / 60)
     scale = math.exp(random.normal(0, 0.085))
+    # The vessels of a long eye are stretched.
+    slender = float(random.uniform(0.72, 1.0)) if long_eye else 1.0
     tessellated = random.beta(1.3, 2.2) * (0.55 + 0.5 * plan.age / 70)
     return Anatomy(
         disc_fovea_um=float(np.clip(random.normal(4760, 340), 3760, 6530)),
@@ -196,9 +198,9 @@ def draw_anatomy(random: np.random.Generator, plan: Plan) -> Anatomy:
         disc_tilt_deg=float(random.normal(0, 18 if long_eye else 9)),
         fovea_radius_um=float(np.clip(random.normal(250, 20), 190, 310)),
         macula_radius_um=float(np.clip(random.normal(1250, 200), 750, 1800)),
-        arcade_height_um=float(np.clip(random.normal(3350, 330), 2500, 4400)),
-        artery_um=float(np.clip(random.normal(135, 15.6), 95, 180)),
-        vein_um=float(np.clip(random.normal(151, 15.2), 110, 200)),
+        arcade_height_um=float(np.clip(random.normal(3800, 450), 2600, 5000)),
+        artery_um=slender * float(np.clip(random.normal(135, 15.6), 95, 180)),
+        vein_um=slender * float(np.clip(random.normal(151, 15.2), 110, 200)),
         tortuosity=float(np.clip(0.5 * math.exp(random.normal(0, 0.5)), 0.12, 1.6)),
         pigmentation=plan.pigmentation,
         tessellation=float(np.clip(random.uniform(0.6, 1.0) if long_eye else tessellated, 0, 1)),
@@ -228,7 +230,7 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
         if plan.recipe.notch is not None:
             notch = plan.recipe.notch.removeprefix("none")
         defect = float(random.uniform(0.15, 1)) if notch and random.random() < 0.6 else 0.0
-        ratio = float(random.uniform(limit + 0.01, 0.93))
+        ratio = float(limit + 0.01 + (0.94 - limit) * random.beta(1.0, 1.6))
         if not notch:
             ratio = float(random.uniform(0.85, 0.95))
         nerve = replace(
@@ -243,7 +245,7 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
             lesions.append(disc_haemorrhage(random, anatomy, notch))
     if plan.has(Condition.PATHOLOGIC_MYOPIA):
         span = float(random.uniform(1.1, 2.2)) if random.random() < 0.6 else float(random.uniform(3, 6))
-        nerve = replace(nerve, crescent=float(random.uniform(0.4, 2.0)), crescent_span_rad=span)
+        nerve = replace(nerve, crescent=float(random.uniform(0.3, 2.2)), crescent_span_rad=span)
     return nerve, lesions
 
 

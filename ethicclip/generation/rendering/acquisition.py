@@ -111,7 +111,7 @@ def _through_lens(frame: Frame, eye: Eye, photograph: Photograph, field: _Field,
     if density <= 0.08:
         return frame
     mean = frame.mean(axis=(0, 1))
-    sigma = density**1.3 * random.uniform(0.014, 0.030) * field.size
+    sigma = density**1.3 * random.uniform(0.016, 0.05) * field.size
     soft = _soften(frame, max(sigma, 0.3))
     where = np.full((field.size, field.size), 1.0, dtype=np.float32)
     if media.posterior_subcapsular >= density:
@@ -125,22 +125,25 @@ def _through_lens(frame: Frame, eye: Eye, photograph: Photograph, field: _Field,
     where = np.clip(where, 0, 1.2)[..., None].astype(np.float32)
     mix = np.clip(where * np.float32(min(1.0, 0.25 + 1.1 * density)), 0, 1)
     frame = frame * (1 - mix) + soft * mix
-    grey = np.float32(1.3 * mean.mean()) * np.array([1.0, 0.97, 0.86], dtype=np.float32)
-    veil_colour = np.float32(0.5) * mean + np.float32(0.5) * grey
-    veil = np.clip(np.float32(min(0.9, 0.92 * density**1.15)) * where, 0, 0.93)
-    glow = 1 + 0.10 * _clouds(random, field.size, 4)[..., None]
-    return np.asarray(frame * (1 - veil) + veil * veil_colour * glow * random.uniform(0.85, 1.3), dtype=np.float32)
+    # Light scattered in the lens: the fundus' own red glow in the middle, grey to olive towards the rim.
+    grey = np.float32(1.3 * mean.mean()) * np.array([1.0, random.uniform(0.92, 1.04), 0.86], dtype=np.float32)
+    glowing = field.patch(random.normal(0, 0.2), random.normal(0, 0.2), random.uniform(0.4, 0.9))
+    own = np.clip(random.uniform(0.1, 0.5) + random.uniform(0.0, 0.7) * glowing, 0, 1)[..., None]
+    veil_colour = own * mean + (1 - own) * grey
+    veil = np.clip(np.float32(0.97 * density**0.9) * where, 0, 0.95)
+    glow = (1 + 0.10 * _clouds(random, field.size, 4))[..., None] * random.uniform(0.6, 1.35)
+    return np.asarray(frame * (1 - veil) + veil * veil_colour * glow, dtype=np.float32)
 
 
 def _illumination(photograph: Photograph, field: _Field, random: np.random.Generator) -> Plane:
     lean = random.uniform(0, 2 * math.pi)
     light = 1 - np.float32(photograph.vignette) * np.minimum(field.r, 1.05) ** 2
     light = light * (1 + np.float32(random.normal(0, 0.3)) * field.towards(lean))
-    light = light * (1 + np.float32(0.11) * _clouds(random, field.size, 4))
+    light = light * (1 + np.float32(random.uniform(0.03, 0.16)) * _clouds(random, field.size, 4))
     if photograph.shadow > 0:
         # The edge of a small pupil: a dark lobe, as often over the macula as not.
-        place = random.uniform(0.0, 0.75)
-        lobe = field.patch(place * math.cos(lean), place * math.sin(lean), random.uniform(0.22, 0.55))
+        place = random.uniform(0.0, 1.1)
+        lobe = field.patch(place * math.cos(lean), place * math.sin(lean), random.uniform(0.18, 0.7))
         light = light * (1 - np.float32(photograph.shadow) * lobe)
     return np.asarray(np.maximum(light, 0.10), dtype=np.float32)
 
@@ -149,7 +152,7 @@ def _colour_drift(frame: Frame, field: _Field, random: np.random.Generator) -> F
     """The hue changes slowly over the field: flash and lens do not light all wavelengths alike; in place."""
     towards = field.towards(random.uniform(0, 2 * math.pi))
     drift = random.normal(0, 0.07, 3)
-    rim = random.normal(0, 0.07, 3) - np.array([0.06, 0.0, -0.02])
+    rim = random.normal(0, 0.09, 3) - np.array([0.10, 0.0, -0.03])
     # What all channels share is light, not hue.
     drift -= 0.5 * drift.mean()
     square = np.minimum(field.r, 1.0) ** 2
@@ -192,8 +195,8 @@ def _stray_light(frame: Frame, photograph: Photograph, field: _Field, random: np
         colour = _stray_colour(random, photograph)
         frame = np.asarray(frame + (rim * np.float32(photograph.crescent))[..., None] * colour, dtype=np.float32)
     if photograph.glare > 0:
-        angle, place = random.uniform(0, 2 * math.pi), random.uniform(0.55, 1.15)
-        patch = field.patch(place * math.cos(angle), place * math.sin(angle), random.uniform(0.16, 0.5))
+        angle, place = random.uniform(0, 2 * math.pi), random.uniform(0.55, 1.25)
+        patch = field.patch(place * math.cos(angle), place * math.sin(angle), random.uniform(0.16, 0.75))
         colour = _stray_colour(random, photograph)
         amount = np.clip(patch * np.float32(photograph.glare), 0, 1)[..., None]
         frame = frame * (1 - np.float32(0.75) * amount) + amount * colour
@@ -214,6 +217,8 @@ def _tone(frame: Frame, photograph: Photograph) -> Frame:
     grey = frame.mean(axis=2, keepdims=True)
     frame = grey + np.float32(photograph.saturation) * (frame - grey)
     frame = np.maximum(frame, 0)
+    # What is overexposed in one channel scatters into the others: highlights go white, not to a pure colour.
+    frame[..., 2] += np.float32(0.45) * np.maximum(frame[..., 1] - np.float32(0.6), 0)
     mean = max(float(frame.mean()), 0.02)
     frame = cv2.pow(frame, photograph.gamma) * np.float32(mean ** (1 - photograph.gamma))
     # A soft shoulder: highlights saturate as on a sensor.
@@ -225,14 +230,17 @@ def _tone(frame: Frame, photograph: Photograph) -> Frame:
 def _decoys(frame: Frame, photograph: Photograph, field: _Field, random: np.random.Generator) -> Frame:
     """Reflections, dust and scratches that belong to the camera and mean nothing; in place."""
     for _ in range(photograph.ghosts):
-        u, v = random.normal(0, 0.45, 2)
-        size = random.uniform(0.012, 0.05)
-        colour = np.array([0.5, 0.55, 0.6], dtype=np.float32) * np.float32(random.uniform(0.04, 0.3))
-        ring = random.random() < 0.15
-        near = field.around(u, v, 4 * size)
+        # Reflections of the lens lie near the optical axis, lilac or bluish; others lie anywhere and are small.
+        central = random.random() < 0.65
+        u, v = random.normal(0, 0.10 if central else 0.45, 2)
+        size = random.uniform(0.03, 0.085) if central else random.uniform(0.012, 0.05)
+        colour = np.array([0.55, random.uniform(0.48, 0.58), random.uniform(0.55, 0.8)], dtype=np.float32)
+        colour *= np.float32(0.03 + 0.35 * random.random() ** 2)
+        ring = random.random() < 0.12
+        near = field.around(u, v, 3 * size)
         if near is not None:
             distance = np.hypot(field.u[near] - np.float32(u), field.v[near] - np.float32(v)) / np.float32(size)
-            shape = np.exp(-(((distance - 1) / np.float32(0.6)) ** 2)) if ring else np.exp(-0.5 * distance**2)
+            shape = np.exp(-(((distance - 1) / np.float32(0.6)) ** 2)) if ring else np.exp(-0.7 * distance**3)
             frame[near] += shape[..., None] * colour
     for _ in range(photograph.dust):
         angle, place = random.uniform(0, 2 * math.pi), math.sqrt(random.random())
@@ -260,6 +268,14 @@ def _sensor(frame: Frame, photograph: Photograph, field: _Field, random: np.rand
         frame = frame + np.float32(photograph.sharpening) * (frame - cv2.GaussianBlur(frame, (0, 0), sigma))
     soft = np.float32(1.2 / field.radius_px)
     lit = np.clip((1 - field.r) / soft, 0, 1)
+    if random.random() < 0.3:
+        # The tab with which a camera marks which way is up.
+        angle, wide = random.uniform(-0.9, -0.6), random.uniform(0.012, 0.028)
+        near = field.around(math.cos(angle), math.sin(angle), 0.08)
+        if near is not None:
+            along = field.u[near] * math.cos(angle) + field.v[near] * math.sin(angle)
+            across = field.v[near] * math.cos(angle) - field.u[near] * math.sin(angle)
+            lit[near] = np.maximum(lit[near], (np.abs(along - 1) < 0.014) & (np.abs(across) < wide))
     if photograph.cut < 1:
         lit = lit * np.clip((np.float32(photograph.cut) - np.abs(field.v)) / soft, 0, 1)
     frame = frame * lit[..., None] + np.float32(photograph.black_level) * (1 - lit[..., None])

@@ -46,26 +46,30 @@ def choroid(eye: Eye, random: np.random.Generator, view: View) -> Plane:
     centre_x = eye.anatomy.disc_centre_um[0] * random.uniform(0.4, 0.9)
     dx, dy = x - np.float32(centre_x), y
     radius = np.maximum(np.hypot(dx, dy), 300.0)
-    sideways = view.noise(random, 2600) * np.float32(230) + view.noise(random, 900) * np.float32(45)
+    sideways = view.noise(random, 2600) * np.float32(230) + view.noise(random, 800) * np.float32(70)
     angle = np.arctan2(dy, dx) + sideways / radius
     # A fan, not a star: vortex veins drain upwards and downwards from a horizontal watershed.
     angle = angle + np.float32(0.28) * np.sin(2 * angle)
     bands = np.zeros_like(x)
     total = np.zeros_like(x)
+    depth = np.clip(0.62 + 0.4 * view.noise(random, 1100), 0.0, 1.0)
     octave = np.log2(radius / np.float32(1500))
     for level, place in enumerate((-0.6, 0.55, 1.7, 2.85)):
-        spacing = random.uniform(380, 520)
+        spacing = random.uniform(250, 400)
         around = max(12, round(2 * math.pi * 1500 * 2**place / spacing))
         grid = random.standard_normal((48, around), dtype=np.float32)
         grid = np.concatenate([grid, grid[:, :2]], axis=1)
         column = (angle / np.float32(2 * math.pi) % 1.0) * np.float32(around)
-        row = radius / np.float32(random.uniform(1300, 2000)) + np.float32(9 * level)
+        row = radius / np.float32(random.uniform(900, 1700)) + np.float32(9 * level)
         sampled = cv2.remap(
             grid, column.astype(np.float32), np.clip(row, 0, 46).astype(np.float32), cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REFLECT,
         )  # fmt: skip
         weight = np.exp(-((octave - np.float32(place)) ** 2) / np.float32(0.42))
-        bands += weight * np.exp(-((sampled / np.float32(0.42)) ** 2))
+        lines = np.exp(-((sampled / np.float32(0.30)) ** 2))
+        # Zero lines close into loops; crests of the same noise, drawn out, add pieces that come and go.
+        streaks = smoothstep(0.5, 1.5, np.roll(sampled, 5, axis=0))
+        bands += weight * np.maximum(lines * depth, streaks)
         total += weight
     return np.asarray(bands / np.maximum(total, np.float32(1e-4)), dtype=np.float32)
 
@@ -79,7 +83,7 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     disc_x, disc_y = anatomy.disc_centre_um
     # The thick nerve-fibre layer round the disc is brighter; the temporal periphery falls off.
     near = np.exp(-((np.hypot(x - np.float32(disc_x), y - np.float32(disc_y)) / np.float32(3600)) ** 2))
-    tint(image, near * np.float32(random.uniform(0.0, 0.28)), (0.7, 1.0, 1.0))
+    tint(image, near * np.float32(random.uniform(0.0, 0.42)), (0.8, 1.0, 1.0))
     grain = view.noise(random, 420) * np.float32(0.016) + view.noise(random, 130) * np.float32(0.02)
     tint(image, grain * np.float32(0.7 + 0.6 * anatomy.pigmentation), (0.8, 1.0, 0.7))
     far = np.hypot(x - np.float32(anatomy.disc_centre_um[0] * 0.5), y)
@@ -90,13 +94,12 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     seen *= np.float32(0.6) + np.float32(0.4) * smoothstep(2000, 7500, far)
     contrast = np.float32(anatomy.choroid_contrast)
     relief = (bands - np.float32(0.45)) * seen * contrast
-    if anatomy.pigmentation > 0.22:
-        # Pigment between the vessels: they stand out bright and orange.
-        tint(image, relief, (0.62, 0.62, 0.34))
-    else:
-        # Hardly any pigment: red vessels before white sclera.
-        tint(image, relief, (-0.16, -0.62, -0.5))
-        tint(image, seen, (0.16, 0.17, 0.15))
+    # Much pigment between the vessels: they stand out orange. Little: red vessels before the pale sclera. In red the
+    # choroid differs most, because the light that comes back from it is red.
+    fair = np.float32(1.0 / (1.0 + math.exp(14.0 * (anatomy.pigmentation - 0.33))))
+    tint(image, relief * (1 - fair), (0.78, 0.42, 0.16))
+    tint(image, relief * fair, (-0.10, -0.55, -0.48))
+    tint(image, seen * fair, (0.14, 0.17, 0.15))
 
 
 def paint_macula(image: Reflectance, eye: Eye, random: np.random.Generator, view: View) -> None:
@@ -106,9 +109,11 @@ def paint_macula(image: Reflectance, eye: Eye, random: np.random.Generator, view
     radius = np.hypot(x, y * np.float32(1.08))
     wide = np.exp(-((radius / np.float32(anatomy.macula_radius_um * 0.95)) ** 2))
     core = np.exp(-((radius / np.float32(anatomy.fovea_radius_um * 1.7)) ** 2))
-    depth = random.uniform(0.5, 1.25) * (0.75 + 0.5 * anatomy.pigmentation)
-    tint(image, wide * np.float32(depth), (-0.13, -0.25, -0.22))
-    tint(image, core * np.float32(depth), (-0.09, -0.2, -0.14))
+    depth = random.uniform(0.35, 1.35) * (0.75 + 0.5 * anatomy.pigmentation)
+    # Pigment epithelium darkens red, yellow macular pigment darkens blue and some green.
+    brown = random.uniform(0.4, 1.3)
+    tint(image, wide * np.float32(depth), (-0.22 * brown, -0.22, -0.14))
+    tint(image, core * np.float32(depth), (-0.28 * brown, -0.28, -0.12))
     if anatomy.foveal_reflex > 0:
         dot_x, dot_y = random.normal(0, 60, 2)
         spot = np.exp(-(((x - dot_x) ** 2 + (y - dot_y) ** 2) / np.float32(random.uniform(50, 110) ** 2)))

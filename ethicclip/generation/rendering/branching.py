@@ -77,7 +77,8 @@ def grow_trunk(
     diameters = np.empty(len(path) - 1)
     headings = np.arctan2(*np.diff(path, axis=0).T[::-1])
     here, current = 0, diameter_um
-    next_split = random.uniform(1000, 2100)
+    # The first branch, near the disc, is often nearly as thick as the stem.
+    next_split, major = random.uniform(900, 2600), random.random() < 0.75
     side = 1 if random.random() < 0.5 else -1
     while here < len(diameters):
         stop = min(len(diameters), max(here + 1, round(next_split / STEP_UM)))
@@ -86,7 +87,10 @@ def grow_trunk(
         if here >= len(diameters) or current < 28:
             diameters[here:] = current
             break
-        first, second = growth.split(random, np.array([current]), np.array([random.uniform(0.35, 0.85)]))
+        first, second = growth.split(
+            random, np.array([current]), np.array([random.uniform(*((0.62, 0.95) if major else (0.3, 0.75)))])
+        )
+        major = random.random() < 0.15
         share = float(first[0] ** 2 / (first[0] ** 2 + second[0] ** 2))
         angle = random.normal(_BRANCHING_ANGLE, 0.16) * share
         buds.append(
@@ -94,7 +98,7 @@ def grow_trunk(
         )
         current = float(first[0])
         side = -side if random.random() < 0.75 else side
-        next_split = here * STEP_UM + random.uniform(18, 30) * current
+        next_split = here * STEP_UM + random.uniform(12, 26) * current
     growth.add(path[:-1], path[1:], diameters, np.full(len(diameters), artery), trunk=True)
     return buds
 
@@ -115,7 +119,7 @@ class _Tips:
     def split(self, random: np.random.Generator, growth: Growth) -> _Tips:
         """Two daughters each, the thicker one turning less."""
         count = len(self.place)
-        ratio = np.where(self.diameter <= 50, 0.8, random.uniform(0.6, 1.0, count))
+        ratio = np.where(self.diameter <= 50, 0.8, random.uniform(0.45, 1.0, count))
         first, second = growth.split(random, self.diameter, ratio)
         total = random.normal(_BRANCHING_ANGLE, 0.16, count) * random.choice([-1.0, 1.0], count)
         share = second**2 / (first**2 + second**2)
@@ -148,7 +152,7 @@ def _grow_generation(random: np.random.Generator, growth: Growth, eye: Eye, tips
     """Lay every tip's branch up to its next bifurcation; return those that are still growing there."""
     disc = complex(*eye.anatomy.disc_centre_um)
     avascular = eye.anatomy.fovea_radius_um * 1.5
-    wander = 0.085 * (0.5 + eye.anatomy.tortuosity)
+    wander = 0.022 * (0.5 + 1.6 * eye.anatomy.tortuosity)
     place, heading, count = tips.place, tips.heading, len(tips.place)
     steps = np.maximum(5, np.rint(random.uniform(18, 30, count) * tips.diameter / STEP_UM)).astype(np.int64)
     # Towards the macula those that bud inwards, outwards the others.
@@ -157,6 +161,8 @@ def _grow_generation(random: np.random.Generator, growth: Growth, eye: Eye, tips
     most = int(steps.max())
     drifts = wander * random.standard_normal((most, count))
     outside = np.where(tips.upper, -1.0, 1.0)
+    # Branches turn towards where they go, the thin ones faster.
+    pull = np.clip(2.2 / tips.diameter, 0.03, 0.075)
     drift, alive = np.zeros(count), np.ones(count, dtype=np.bool_)
     path, laid = [place], []
     for step in range(most):
@@ -164,8 +170,8 @@ def _grow_generation(random: np.random.Generator, growth: Growth, eye: Eye, tips
         from_disc = place - disc
         away = from_disc / (np.abs(from_disc) + 1.0) + 0.9 * place / (np.abs(place) + 1.0)
         error = np.angle(np.where(inward, goal - place, away) * heading.conj())
-        drift = 0.72 * drift + drifts[step]
-        heading = np.where(active, heading * np.exp(1j * (0.045 * error + drift)), heading)
+        drift = 0.88 * drift + drifts[step]
+        heading = np.where(active, heading * np.exp(1j * (pull * error + drift)), heading)
         moved = place + STEP_UM * heading
         dying = (np.abs(moved) < avascular) | (np.abs(moved - disc.real / 2) > DOMAIN_RADIUS_UM)
         # No branch crosses the horizontal raphe temporal to the disc.

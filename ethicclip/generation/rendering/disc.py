@@ -42,12 +42,13 @@ class DiscGeometry:
         radius = (anatomy.disc_height_um + anatomy.disc_width_um) / 4
         blur = max(45.0, 0.6 * view.um_per_px) / radius + 0.28 * nerve.swelling
         # The nasal margin is the softer one.
-        edge = np.float32(blur) * (1 + np.float32(0.5) * np.cos(self.angle))
+        edge = np.float32(blur) * (1 + np.float32(random.uniform(0.2, 1.0)) * np.cos(self.angle))
         self.disc = np.asarray(1 - _ramp((self.rho - 1) / edge), dtype=np.float32)
 
-        cup_x = -0.10 * (1 - nerve.cup_ratio) + random.normal(0, 0.03)
+        # The rim is thickest below and thinnest temporally: the cup lies off centre, the more the smaller it is.
+        cup_x = -0.22 * (1 - nerve.cup_ratio) + random.normal(0, 0.03)
         cup_y = random.normal(0, 0.03)
-        width_ratio = nerve.cup_ratio * random.uniform(0.9, 1.06)
+        width_ratio = nerve.cup_ratio * random.uniform(0.88, 1.1)
         cup_u, cup_v = u - np.float32(cup_x), v - np.float32(cup_y)
         cup_angle = np.arctan2(cup_v, cup_u)
         cup_radius = np.full_like(u, 1.0)
@@ -57,7 +58,7 @@ class DiscGeometry:
             reach = 0.97 / max(nerve.cup_ratio, 0.3) - 1
             cup_radius += np.float32(reach) * np.exp(-((gap / np.float32(0.42)) ** 2))
         cup_rho = np.hypot(cup_u / np.float32(max(width_ratio, 0.05)), cup_v / np.float32(max(nerve.cup_ratio, 0.05)))
-        softness = np.float32(random.uniform(0.13, 0.34))
+        softness = np.float32(random.uniform(0.15, 0.6) * (1.25 - 0.6 * nerve.cup_ratio))
         inside = 1 - _ramp((cup_rho / cup_radius - 1) / softness)
         self.cup = np.asarray(inside * (1 - _ramp((self.rho - np.float32(0.95)) / np.float32(0.05))), dtype=np.float32)
         if nerve.cup_ratio < 0.08:
@@ -69,7 +70,7 @@ class DiscGeometry:
             gap = np.abs(_wrapped(self.angle - np.float32(direction)))
             ragged = 1 + 0.10 * view.noise(random, 900)
             for order in (2, 3, 5):
-                ragged += np.float32(random.normal(0, 0.1)) * np.cos(
+                ragged += np.float32(random.normal(0, 0.06)) * np.cos(
                     order * self.angle + np.float32(random.uniform(0, 6.3))
                 )
             span = np.float32(max(nerve.crescent_span_rad, 0.3))
@@ -94,30 +95,37 @@ def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: 
     """Paint the nerve head and what surrounds it; vessels come later, on top."""
     shape = DiscGeometry(eye, random, view)
     nerve = eye.nerve
-    halo = np.exp(-(((shape.rho - 1) / np.float32(0.35 + nerve.swelling)) ** 2)) * (1 - shape.disc)
-    tint(image, halo * np.float32(random.uniform(0.0, 0.10) + 0.12 * nerve.swelling), (0.5, 0.9, 0.9))
+    halo = np.exp(-(((shape.rho - 1) / np.float32(0.3 + nerve.swelling)) ** 2)) * (1 - shape.disc)
+    tint(image, halo * np.float32(random.normal(0.0, 0.08) + 0.12 * nerve.swelling), (0.5, 0.9, 0.9))
     if nerve.crescent > 0:
         bare = random.uniform(0.75, 1.0)
         mottled = np.clip(0.8 + 0.25 * view.noise(random, 260), 0.2, 1.0) * np.float32(bare)
-        bright = 1.0 + 0.5 * min(nerve.crescent, 1.5)
-        blend(image, shape.crescent * mottled, (0.30 * bright, 0.46 * bright, 0.38 * bright))
+        # A narrow crescent is thinned pigment, a broad one bare sclera.
+        bright = random.uniform(0.5, 1.0) + 0.6 * min(nerve.crescent, 1.5)
+        blend(image, shape.crescent * mottled, (0.28 * bright, 0.42 * bright, 0.30 * bright))
         tint(image, shape.crescent * (bands - np.float32(0.45)), (-0.05, -0.3, -0.25))
         rim = np.clip(view.blur(shape.crescent, 110) * (1 - shape.crescent) * (1 - shape.disc) * 2, 0, 1)
         tint(image, rim * np.float32(random.uniform(0.1, 0.5)), (-0.3, -0.45, -0.4))
-    pink = 1 - nerve.pallor
-    level = random.uniform(0.84, 1.3)
-    warm = random.uniform(0.8, 1.2)
+    level, warm = random.uniform(0.8, 1.2), random.uniform(0.75, 1.15)
+    pale = nerve.pallor
+    # The rim is living tissue: orange, hardly brighter than the fundus in green. The cup is bare white lamina.
     rim_colour = (
-        (0.48 + 0.10 * nerve.pallor) * level,
-        (0.50 * pink + 0.86 * nerve.pallor) * level,
-        (0.30 * pink + 0.86 * nerve.pallor) * level * warm,
+        (0.42 + 0.12 * pale) * level,
+        (random.uniform(0.24, 0.6) + 0.5 * pale) * level,
+        (random.uniform(0.05, 0.36) + 0.7 * pale) * level * warm,
     )
     blend(image, shape.disc, rim_colour)
     # The temporal rim is thinner and paler, the nasal one fuller and redder.
     side = -np.cos(shape.angle) * smoothstep(0.15, 0.8, shape.rho) * shape.disc
-    tint(image, side * np.float32(random.uniform(0.4, 1.2)), (0.03, 0.15, 0.14))
+    tint(image, side * np.float32(random.uniform(0.3, 1.2)), (0.02, 0.15, 0.14))
+    # The scleral ring: a thin pale line, seen in parts.
+    ring = np.exp(-(((shape.rho - np.float32(1.0)) / np.float32(0.07)) ** 2)) * np.clip(-np.cos(shape.angle), 0, 1)
+    tint(image, ring * np.float32(max(0.0, random.normal(0.03, 0.12))), (0.4, 1.0, 1.0))
     striae = view.noise(random, 240) * shape.disc
-    tint(image, striae * np.float32(0.03), (0.6, 1.0, 1.0))
-    cup_colour = (0.62 * level, 0.92 * level, (0.84 + 0.2 * nerve.pallor) * level * warm)
-    blend(image, shape.cup * np.float32(random.uniform(0.72, 1.0)), cup_colour)
+    tint(image, striae * np.float32(0.04), (0.6, 1.0, 1.0))
+    cup_colour = (0.60 * level, 0.90 * level, (0.86 + 0.2 * pale) * level * warm)
+    blend(image, shape.cup * np.float32(random.uniform(0.65, 1.0)), cup_colour)
+    # Pores of the lamina: a deep cup is mottled grey.
+    pores = np.clip(view.noise(random, 130) - np.float32(0.4), 0, 2) * shape.cup
+    tint(image, pores * np.float32(random.uniform(0.0, 0.12) * nerve.cup_ratio), (-0.3, -0.8, -0.9))
     return shape

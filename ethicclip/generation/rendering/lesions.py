@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ethicclip.generation.findings import Eye, Lesion
+from ethicclip.generation.findings import Eye, Lesion, Process
 from ethicclip.generation.findings import LesionKind as Kind
 from ethicclip.generation.rendering.background import Reflectance, blend, tint
 from ethicclip.generation.rendering.shapes import flames, region, spots, tangles
@@ -38,20 +38,20 @@ class LesionPainter:
             tint(self.image, cover * np.float32(lesion.strength), (0.03, 0.10, 0.12))
         for lesion in self.eye.of(Kind.NEOVASCULAR_MEMBRANE):
             cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.22, soft_um=220))
-            tint(self.image, cover * np.float32(lesion.strength), (-0.15, -0.03, -0.02))
+            tint(self.image, cover * np.float32(lesion.strength), (-0.24, -0.06, -0.08))
+            self._fibrous(cover, 0.6 * lesion.strength)
         for lesion in self.eye.of(Kind.DISCIFORM_SCAR):
-            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.28, soft_um=110))
-            blend(self.image, cover * np.float32(0.75 * lesion.strength), (0.28, 0.48, 0.40))
-            mottle = self.view.noise(self.random, 350) * cover
-            tint(self.image, mottle, (0.05, 0.09, 0.10))
+            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.28, soft_um=180))
+            self._fibrous(cover, lesion.strength)
+            self._clumps(cover, grain_um=330, share=0.25)
         self._drusen()
         self._pigment()
         for lesion in self.eye.of(Kind.LACQUER_CRACK):
             self._crack(lesion)
         for lesion in self.eye.of(Kind.SUBRETINAL_HAEMORRHAGE):
-            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.24, soft_um=190))
+            cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.24, soft_um=280))
             cloudy = np.clip(0.75 + 0.22 * self.view.noise(self.random, 500), 0.25, 1.1)
-            tint(self.image, cover * cloudy * np.float32(lesion.strength), (-0.36, -0.80, -0.50))
+            tint(self.image, cover * cloudy * np.float32(lesion.strength), (-0.46, -0.80, -0.45))
 
     def over_vessels(self) -> None:
         """What lies in the inner retina and before it."""
@@ -71,18 +71,40 @@ class LesionPainter:
             self._note(lesion.kind, np.clip(cloud, 0, 1))
             tint(self.image, cloud * np.float32(lesion.strength), (-0.40, -0.85, -0.62))
 
+    def _fibrous(self, cover: Plane, strength: float) -> None:
+        """Yellowish tissue in granules and flecks, denser inside than at its ragged border."""
+        view, random = self.view, self.random
+        flecks = np.clip(0.55 + 0.45 * view.noise(random, 420) + 0.3 * view.noise(random, 160), 0, 1.2)
+        tissue = smoothstep(0.25, 0.95, cover * flecks)
+        target = (random.uniform(0.08, 0.30), random.uniform(0.34, 0.60), random.uniform(0.0, 0.35))
+        blend(self.image, tissue * np.float32(0.85 * strength), target)
+
+    def _clumps(self, cover: Plane, *, grain_um: float, share: float) -> None:
+        """Black clumps of pigment, here and there within a cover; `share` of it at most."""
+        view, random = self.view, self.random
+        grains = view.noise(random, grain_um) + np.float32(0.7) * view.noise(random, 2.7 * grain_um)
+        grains = grains + np.float32(0.4) * view.noise(random, 0.4 * grain_um)
+        limit = 1.3 - 1.6 * share
+        black = smoothstep(limit, limit + 0.9, grains) * np.clip(cover, 0, 1)
+        tint(self.image, black * np.float32(random.uniform(0.5, 1.0)), (-1.1, -1.25, -0.95))
+
     def _atrophy(self, lesion: Lesion) -> None:
+        view, random = self.view, self.random
         myopic = lesion.kind is Kind.PATCHY_ATROPHY
-        soft = 80 if myopic else 110
-        cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.17, soft_um=soft))
-        bare = (0.60, 1.15, 1.10) if myopic else (0.18, 0.36, 0.24)
-        mottled = np.clip(0.86 + 0.13 * self.view.noise(self.random, 420), 0, 1)
+        whole = region(view, lesion, random, rough=0.17, soft_um=90 if myopic else 140)
+        # The border crumbles: granules of pigment epithelium are left standing in it.
+        cover = smoothstep(0.3, 0.75, whole * (1 + 0.25 * view.noise(random, 200)))
+        self._note(lesion.kind, cover)
+        level = random.uniform(0.7, 1.1)
+        bare = (0.46 * level, 0.92 * level, random.uniform(0.45, 1.0) * level) if myopic else (0.20, 0.40, 0.18)
+        mottled = np.clip(0.84 + 0.16 * view.noise(random, 420), 0, 1)
         blend(self.image, cover * mottled * np.float32(lesion.strength), bare)
         # Where the pigment epithelium is gone the choroid's vessels show.
-        tint(self.image, cover * (self.bands - np.float32(0.35)), (-0.05, -0.24, -0.2))
-        edge = np.clip(self.view.blur(cover, 120) - cover, 0, 1)
-        clumps = smoothstep(0.2, 1.4, self.view.noise(self.random, 420))
-        tint(self.image, edge * clumps, (-0.7, -0.9, -0.8) if myopic else (-0.35, -0.5, -0.4))
+        shown = np.float32(random.uniform(0.4, 1.4))
+        tint(self.image, cover * (self.bands - np.float32(0.35)) * shown, (-0.05, -0.24, -0.2))
+        edge = np.clip(4 * view.blur(cover, 150) * (1 - view.blur(cover, 150)), 0, 1)
+        tint(self.image, edge * (1 - cover) * np.float32(random.uniform(0.0, 0.6)), (-0.35, -0.45, -0.4))
+        self._clumps(np.clip(0.8 * edge + 0.35 * cover, 0, 1), grain_um=420, share=random.uniform(-0.2, 0.3))
 
     def _drusen(self) -> None:
         drusen = self.eye.of(Kind.DRUSEN)
@@ -91,17 +113,25 @@ class LesionPainter:
         hard = [item for item in drusen if item.diameter_um < 90]
         soft = [item for item in drusen if item.diameter_um >= 90]
         cover = np.zeros_like(self.bands)
-        for group, blur in ((hard, 12), (soft, 32)):
+        for group, blur in ((hard, 10), (soft, 30)):
             if group:
-                cover = np.maximum(cover, self.view.blur(spots(self.view, group, self.random, 0.14), blur))
+                cover = np.maximum(cover, self.view.blur(spots(self.view, group, self.random, 0.18), blur))
         self._note(Kind.DRUSEN, cover)
-        tint(self.image, cover, (0.16, 0.34, 0.22))
+        warm = self.random.uniform(0.6, 1.3)
+        tint(self.image, cover, (0.20 * warm, 0.42, 0.20 / warm))
 
     def _pigment(self) -> None:
         clumps = self.eye.of(Kind.PIGMENT_CLUMP)
-        if clumps:
-            cover = self._note(Kind.PIGMENT_CLUMP, self.view.blur(spots(self.view, clumps, self.random, 0.35), 28))
-            tint(self.image, cover, (-0.42, -0.55, -0.45))
+        if not clumps:
+            return
+        cover = self._note(Kind.PIGMENT_CLUMP, self.view.blur(spots(self.view, clumps, self.random, 0.35), 28))
+        tint(self.image, cover, (-0.48, -0.58, -0.45))
+        if any(item.process is Process.DEGENERATIVE for item in clumps):
+            # The epithelium round the clumps is uneven: thinned here, heaped up there.
+            x, y = self.view.grid_um
+            reach = np.exp(-((x * x + y * y) / np.float32(1900.0**2)))
+            mottle = self.view.noise(self.random, 240) + self.view.noise(self.random, 520)
+            tint(self.image, reach * mottle * np.float32(self.random.uniform(0.02, 0.09)), (0.7, 1.0, 0.7))
 
     def _crack(self, lesion: Lesion) -> None:
         count = 9
@@ -134,7 +164,7 @@ class LesionPainter:
         if exudates:
             cover = self.view.blur(spots(self.view, exudates, self.random, 0.2), 11)
             self._note(Kind.HARD_EXUDATE, cover)
-            tint(self.image, cover, (0.30, 0.62, 0.36))
+            tint(self.image, cover, (0.38, 0.78, 0.42))
 
     def _cotton_wool(self) -> None:
         wool = self.eye.of(Kind.COTTON_WOOL_SPOT)
@@ -148,13 +178,13 @@ class LesionPainter:
         tiny = self.eye.of(Kind.MICROANEURYSM)
         if tiny:
             cover = self._note(Kind.MICROANEURYSM, self.view.blur(spots(self.view, tiny, self.random, 0.05), 8))
-            tint(self.image, cover, (-0.36, -0.85, -0.60))
-        for kind, blur in ((Kind.DOT_HAEMORRHAGE, 16), (Kind.BLOT_HAEMORRHAGE, 34)):
+            tint(self.image, cover, (-0.26, -0.70, -0.48))
+        for kind, blur in ((Kind.DOT_HAEMORRHAGE, 20), (Kind.BLOT_HAEMORRHAGE, 42)):
             lesions = self.eye.of(kind)
             if lesions:
-                cover = self._note(kind, self.view.blur(spots(self.view, lesions, self.random, 0.11), blur))
+                cover = self._note(kind, self.view.blur(spots(self.view, lesions, self.random, 0.2), blur))
                 cloudy = np.clip(0.86 + 0.14 * self.view.noise(self.random, 120), 0.5, 1.1)
-                tint(self.image, cover * cloudy, (-0.36, -0.84, -0.60))
+                tint(self.image, cover * cloudy, (-0.32, -0.66, -0.45))
         streaks = self.eye.of(Kind.FLAME_HAEMORRHAGE, Kind.DISC_HAEMORRHAGE)
         for kind in (Kind.FLAME_HAEMORRHAGE, Kind.DISC_HAEMORRHAGE):
             own = tuple(item for item in streaks if item.kind is kind)

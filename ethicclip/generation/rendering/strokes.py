@@ -46,16 +46,15 @@ def paint_vessels(
 ) -> VesselCover:
     """Paint veins, then arteries over them."""
     reflex = Canvas(view)
-    vein = view.blur(_draw(tree, view, reflex, artery=False).coverage(), 9)
-    artery = view.blur(_draw(tree, view, reflex, artery=True).coverage(), 9)
-    # In the cup a vessel dives; fresh swelling veils it.
-    veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc
-    hidden = 1 - np.float32(0.55) * np.exp(-((shape.rho / np.float32(0.3)) ** 2))
-    strength = np.float32(random.uniform(0.9, 1.3)) * veil * hidden
+    vein = view.blur(_draw(tree, view, reflex, artery=False).coverage(), 6)
+    artery = view.blur(_draw(tree, view, reflex, artery=True).coverage(), 6)
+    # Fresh swelling veils the vessels; on the bright disc a column of blood is seen through less tissue.
+    veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc - np.float32(0.25) * shape.cup
+    strength = np.float32(random.uniform(0.8, 1.35)) * veil
     copper = eye.vasculature.copper_wiring
     vein_seen = vein * (1 - np.float32(0.6) * artery)
-    tint(image, vein_seen * strength, (-0.33, -0.86, -0.62))
-    tint(image, artery * strength, (-0.09, -0.68 + 0.18 * copper, -0.55 + 0.1 * copper))
-    shine = random.uniform(0.1, 0.26)
+    tint(image, vein_seen * strength, (-0.40, -0.86, -0.58))
+    tint(image, artery * strength, (-0.10, -0.62 + 0.18 * copper, -0.52 + 0.1 * copper))
+    shine = random.uniform(0.05, 0.26)
     tint(image, reflex.coverage() * np.float32(1.5 * shine + 0.45 * copper), (0.4, 0.8, 0.55))
     return VesselCover(artery=artery, vein=vein)

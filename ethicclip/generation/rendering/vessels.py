@@ -77,11 +77,16 @@ def _waver(random: np.random.Generator, path: Points, amount: float) -> Points:
     return path + normal * offset[:, None]
 
 
-def _arcade(random: np.random.Generator, eye: Eye, *, superior: bool, temporal: bool, artery: bool) -> Points:
-    """Control points of one main stem, from the cup outwards."""
-    disc_x, disc_y = eye.anatomy.disc_centre_um
+def _trunk(random: np.random.Generator, eye: Eye, *, superior: bool, temporal: bool, artery: bool) -> Points:
+    """Control points of one main stem, from the cup outwards.
+
+    Stems rise along the nasal edge of the cup, the further nasally the larger it is, and leave the disc nearly
+    upright; artery and vein of a pair take different ways, so that they part and cross.
+    """
+    anatomy = eye.anatomy
+    disc_x, disc_y = anatomy.disc_centre_um
     side = -1.0 if superior else 1.0
-    height = eye.anatomy.arcade_height_um * random.normal(1.0, 0.06) * (1.0 if artery else 1.05)
+    height = anatomy.arcade_height_um * random.normal(1.0, 0.10) * (1.0 if artery else 1.06)
 
     def from_disc(x: float, y: float) -> tuple[float, float]:
         return disc_x + x, disc_y + side * y
@@ -89,30 +94,38 @@ def _arcade(random: np.random.Generator, eye: Eye, *, superior: bool, temporal: 
     def from_fovea(x: float, y: float) -> tuple[float, float]:
         return x, side * y
 
-    root = from_disc((110 if artery else -60) + random.normal(60, 60), random.uniform(40, 160))
+    half_width, half_height = anatomy.disc_width_um / 2, anatomy.disc_height_um / 2
+    nasal = half_width * (0.16 + 0.62 * eye.nerve.cup_ratio**1.5) * random.uniform(0.75, 1.2)
+    root = from_disc(nasal + random.normal(0, 50), random.uniform(-60, 160))
+    # At the rim the stem stands above or below the cup, a little to either side.
+    leaving = nasal * random.uniform(0.35, 1.0) + random.normal(0, 130) - (120 if temporal else -60)
+    start = [
+        root,
+        from_disc(nasal + random.normal(0, 70), half_height * random.uniform(0.4, 0.6)),
+        from_disc(leaving, half_height * random.uniform(1.0, 1.12)),
+    ]
     if temporal:
+        wide = random.uniform(0.85, 1.2)
         return np.array(
             [
-                root,
-                from_disc(random.normal(-60, 110), random.normal(850, 60)),
-                from_disc(random.normal(-800, 200), random.normal(1950, 170)),
-                from_fovea(random.normal(1900, 250), height * 0.9 + random.normal(0, 160) + side * disc_y * 0.3),
-                from_fovea(random.normal(-500, 300), height + random.normal(0, 160)),
-                from_fovea(random.normal(-3600, 300), height * random.normal(0.92, 0.1)),
-                from_fovea(random.normal(-7000, 400), height * random.normal(0.62, 0.22)),
-                from_fovea(random.normal(-10800, 400), height * random.normal(0.4, 0.35)),
+                *start,
+                from_disc(leaving - random.uniform(150, 900), random.normal(1900, 170)),
+                from_fovea(random.normal(2300, 380), height * random.uniform(0.80, 0.97) + side * disc_y * 0.3),
+                from_fovea(random.normal(100, 450), height * random.normal(1.04, 0.06)),
+                from_fovea(random.normal(-2900, 400), height * random.normal(1.04, 0.13) * wide),
+                from_fovea(random.normal(-6500, 500), height * random.normal(0.86, 0.24) * wide),
+                from_fovea(random.normal(-10800, 400), height * random.normal(0.7, 0.4) * wide),
             ]
         )
-    lean = random.uniform(0.55, 1.25)
+    lean = random.uniform(0.5, 1.5)
     flat = lean**0.3
     return np.array(
         [
-            root,
-            from_disc(random.normal(260, 90), random.normal(820, 70)),
-            from_disc(random.normal(1050, 170) / flat, random.normal(1850, 170) * lean),
-            from_disc(random.normal(2500, 300) / flat, random.normal(3100, 300) * lean),
-            from_disc(random.normal(4500, 400) / flat, random.normal(4400, 450) * lean),
-            from_disc(random.normal(7500, 500) / flat, random.normal(5800, 600) * lean),
+            *start,
+            from_disc(random.normal(1000, 220) / flat, random.normal(1850, 190) * lean),
+            from_disc(random.normal(2500, 350) / flat, random.normal(3100, 350) * lean),
+            from_disc(random.normal(4500, 450) / flat, random.normal(4400, 500) * lean),
+            from_disc(random.normal(7500, 550) / flat, random.normal(5800, 650) * lean),
         ]
     )
 
@@ -134,7 +147,7 @@ def grow(eye: Eye, random: np.random.Generator) -> VesselTree:
             upper, lower = daughters(np.array([central]), np.array([random.uniform(0.8, 1.0)]), np.array([2.6]))
             stem = float((upper if random.random() < 0.5 else lower)[0])
             for temporal in (True, False):
-                diameter = stem * (random.uniform(1.02, 1.16) if temporal else random.uniform(0.74, 0.92))
+                diameter = stem * (random.uniform(1.0, 1.22) if temporal else random.uniform(0.66, 0.95))
                 where = Quadrant(
                     f"{'superior' if superior else 'inferior'}_{'temporal' if temporal else 'nasal'}",
                 )
@@ -142,7 +155,7 @@ def grow(eye: Eye, random: np.random.Generator) -> VesselTree:
                 if not artery and where in changes.occluded:
                     diameter *= 1.3
                     amount = 1.4 * amount + 0.9
-                control = _arcade(random, eye, superior=superior, temporal=temporal, artery=artery)
+                control = _trunk(random, eye, superior=superior, temporal=temporal, artery=artery)
                 path = _waver(random, _smooth_path(control, STEP_UM), amount)
                 inside = np.hypot(path[:, 0] - disc[0] / 2, path[:, 1]) < DOMAIN_RADIUS_UM
                 path = path[: int(np.argmin(inside)) if not inside.all() else len(path)]
@@ -150,10 +163,11 @@ def grow(eye: Eye, random: np.random.Generator) -> VesselTree:
         # Small vessels straight from the disc: to the macula, and to the nasal side.
         for towards in (
             *random.uniform(math.pi - 0.75, math.pi + 0.75, int(random.integers(1, 4))),
-            random.normal(0, 0.3),
+            *random.uniform(-0.8, 0.8, int(random.integers(1, 3))),
         ):
-            start = disc + 500 * np.array([math.cos(towards), math.sin(towards)])
-            buds.append((start[0], start[1], towards, random.uniform(26, 44), artery))
+            reach = random.uniform(0.55, 0.85) * anatomy.disc_width_um / 2
+            start = disc + reach * np.array([math.cos(towards), math.sin(towards)])
+            buds.append((start[0], start[1], towards, random.uniform(26, 52), artery))
     grow_branches(random, growth, eye, buds)
     tree = VesselTree(
         start_um=np.concatenate([piece.start_um for piece in growth.pieces]),
