@@ -22,8 +22,16 @@ Written from the commands by `make docs`; do not edit by hand. Exit codes: [exit
 
 def reference() -> str:
     """The command-line reference as Markdown."""
-    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    return "\n".join([HEAD, *(section(name, command) for name, command in commands.items())])
+    return "\n".join([HEAD, *(section(name, command) for name, command in commands_of(get_command(app)).items())])
+
+
+def commands_of(group: Any, before: str = "") -> dict[str, Any]:
+    """Every command by the words that call it, those of groups included."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        words = f"{before} {name}".strip()
+        found |= commands_of(command, words) if hasattr(command, "commands") else {words: command}
+    return found
 
 
 def section(name: str, command: Any) -> str:

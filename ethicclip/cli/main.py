@@ -12,11 +12,13 @@ import typer
 from ethicclip import __version__
 from ethicclip.cli import (
     audit_leakage,
+    audit_model,
     demo,
     evaluate,
     generate,
     lineage,
     preview,
+    privacy,
     report,
     runs,
     split,
@@ -55,8 +57,22 @@ def _root(
     """
 
 
-for _verb in (generate, preview, split, audit_leakage, train, evaluate, report, verify, runs, lineage, demo):
+for _verb in (
+    generate,
+    preview,
+    split,
+    audit_leakage,
+    train,
+    audit_model,
+    evaluate,
+    report,
+    verify,
+    runs,
+    lineage,
+    demo,
+):
     app.command(name=_verb.NAME)(_verb.command)
+app.add_typer(privacy.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

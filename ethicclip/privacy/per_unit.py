@@ -3,8 +3,8 @@
 While a model runs, calls of linear, convolution, normalisation and attention functions that meet a trained parameter
 are taken over: their backward pass gives the input's gradient as always, and for the parameter either the gradient of
 each unit (small weights) or only what its norm needs (large ones: "ghost norms", Li et al. 2022, 2110.05679; the sum
-is then one matrix product from the kept activations, "book-keeping", Bu et al. 2023, 2210.00038). It works on unmodified
-modules, since functions are taken over and not layers.
+is then one matrix product from the kept activations, "book-keeping", Bu et al. 2023, 2210.00038). It works on
+unmodified modules, since functions are taken over and not layers.
 
 A parameter that is used in any other way cannot be clipped by unit: `clippable_parameters` finds out which can, and
 `PerUnitGradients` refuses when one of its parameters was touched elsewhere.
@@ -217,9 +217,7 @@ class _Conv2d(torch.autograd.Function):
         (x,), gradient, book = ctx.saved_tensors, outputs[0], ctx.book
         stride, padding, dilation, groups = ctx.geometry
         if ctx.weight.shape[2:] == (1, 1) and groups == 1 and stride == (1, 1) and padding == (0, 0):
-            book.product(
-                ctx.weight, book.by_unit(x.flatten(2).mT), book.by_unit(gradient.flatten(2).mT)
-            )
+            book.product(ctx.weight, book.by_unit(x.flatten(2).mT), book.by_unit(gradient.flatten(2).mT))
         else:
             book.gradient(ctx.weight, lambda: _conv_weights(x, gradient, ctx.weight, ctx.geometry, book.units))
         book.gradient(ctx.bias, lambda: book.summed(gradient.sum((2, 3))))
@@ -300,9 +298,7 @@ class _GroupNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, book: _Book
     ) -> Tensor:
         rows, channels = x.shape[:2]
-        result, mean, scale = _aten.native_group_norm(
-            x, weight, bias, rows, channels, x[0, 0].numel(), groups, eps
-        )
+        result, mean, scale = _aten.native_group_norm(x, weight, bias, rows, channels, x[0, 0].numel(), groups, eps)
         ctx.save_for_backward(x, mean, scale)
         ctx.groups, ctx.weight, ctx.bias, ctx.book = groups, weight, bias, book
         return result  # type: ignore[no-any-return]
@@ -323,7 +319,11 @@ class _GroupNorm(torch.autograd.Function):
         into = None
         if ctx.needs_input_grad[0]:
             # The kernel wants both in one memory layout.
-            layout = torch.channels_last if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+            layout = (
+                torch.channels_last
+                if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+                else torch.contiguous_format
+            )
             into = _aten.native_group_norm_backward(
                 gradient.contiguous(memory_format=layout),
                 x.contiguous(memory_format=layout),
@@ -339,14 +339,14 @@ class _GroupNorm(torch.autograd.Function):
         return into, None, None, None, None, None
 
 
-def _linear(book: _Book, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:  # noqa: A002 - torch's name
-    return _Linear.apply(input, weight, bias, book)  # type: ignore[no-untyped-call]
+def _linear(book: _Book, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+    return _Linear.apply(input, weight, bias, book)
 
 
-def _matmul(book: _Book, input: Tensor, other: Tensor) -> Any:  # noqa: A002 - torch's name
+def _matmul(book: _Book, input: Tensor, other: Tensor) -> Any:
     if not book.wants(other) or other.ndim != 2 or book.wants(input):
         return NotImplemented
-    return _Product.apply(input, other, book)  # type: ignore[no-untyped-call]
+    return _Product.apply(input, other, book)
 
 
 class _Product(torch.autograd.Function):
@@ -366,7 +366,7 @@ class _Product(torch.autograd.Function):
 
 def _conv2d(
     book: _Book,
-    input: Tensor,  # noqa: A002 - torch's name
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -377,7 +377,7 @@ def _conv2d(
     if isinstance(padding, str) or input.ndim != 4:
         return NotImplemented
     geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    return _Conv2d.apply(input, weight, bias, geometry, book)  # type: ignore[no-untyped-call]
+    return _Conv2d.apply(input, weight, bias, geometry, book)
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -386,24 +386,24 @@ def _pair(value: Any) -> tuple[int, int]:
 
 def _layer_norm(
     book: _Book,
-    input: Tensor,  # noqa: A002 - torch's name
+    input: Tensor,
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Any:
-    return _LayerNorm.apply(input, list(normalized_shape), weight, bias, eps, book)  # type: ignore[no-untyped-call]
+    return _LayerNorm.apply(input, list(normalized_shape), weight, bias, eps, book)
 
 
 def _group_norm(
     book: _Book,
-    input: Tensor,  # noqa: A002 - torch's name
+    input: Tensor,
     num_groups: int,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Any:
-    return _GroupNorm.apply(input, num_groups, weight, bias, eps, book)  # type: ignore[no-untyped-call]
+    return _GroupNorm.apply(input, num_groups, weight, bias, eps, book)
 
 
 def _attention(

@@ -22,8 +22,8 @@ _POISSON = "Poisson: each unit enters each step by its own coin with probability
 _CAVEATS = (
     "Noise is floating-point Gaussian noise from PyTorch's generator, seeded anew from the operating system at every "
     "step; the seeds are not kept. Attacks on the low bits of floating-point noise (Mironov 2012) are not excluded.",
-    "The guarantee covers what the run released: its weights, including those of its checkpoints. It does not cover the "
-    "restricted folder, the time that steps took, or anything else computed from the same data.",
+    "The guarantee covers what the run released: its weights, including those of its checkpoints. It does not cover "
+    "the restricted folder, the time that steps took, or anything else computed from the same data.",
     "Upper bounds by the accountants hold for the mechanism described here. `audit-model` can show that an "
     "implementation breaks the bound; it cannot show that one keeps it.",
 )
@@ -170,7 +170,9 @@ def statement(
     spent = epsilon_of(events, terms.delta)
     sensitivity = mechanism.sensitivity_factor * max_grad_norm
     if mechanism is Mechanism.PROMPT_BANK:
-        words = "each picture against a fixed bank of public captions; the gradient of each unit is clipped to C and summed"
+        words = (
+            "each picture against a fixed bank of public captions; the gradient of each unit is clipped to C and summed"
+        )
         of_normaliser = "expected units a step, a configured constant"
     else:
         words = (

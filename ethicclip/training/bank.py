@@ -59,7 +59,11 @@ def public_bank(languages: Sequence[Language]) -> PromptBank:
     """Every condition and every grade of retinopathy from 1, with all their phrases."""
     classes = [str(condition) for condition in Condition]
     phrases = [
-        tuple(text for language in languages for text in (*prompts(condition, language), *name_prompts(condition, language)))
+        tuple(
+            text
+            for language in languages
+            for text in (*prompts(condition, language), *name_prompts(condition, language))
+        )
         for condition in Condition
     ]
     for grade in DR_GRADES[1:]:
@@ -85,9 +89,7 @@ def prepare_fresh_towers(model: ClipModel, bank: PromptBank, *, text_steps: int,
     """
     towers: Any = model.model
     tokens = model.tokenizer(bank.texts)
-    coarse = torch.from_numpy(
-        generator_for(seed, "patterns").normal(size=(_PATTERNS, 3, 8, 8)).astype(np.float32)
-    )
+    coarse = torch.from_numpy(generator_for(seed, "patterns").normal(size=(_PATTERNS, 3, 8, 8)).astype(np.float32))
     side = model.preprocess.size
     centre_projections(towers, interpolate(coarse, size=(side, side), mode="bicubic"), tokens[::4])
     owners = [frozenset({name}) for name, phrases in zip(bank.classes, bank.phrases, strict=True) for _ in phrases]
@@ -96,7 +98,9 @@ def prepare_fresh_towers(model: ClipModel, bank: PromptBank, *, text_steps: int,
     scale = towers.logit_scale.detach().exp()
     towers.train()
     for step in range(text_steps):
-        chosen = generator_for(seed, "bank", step).choice(len(owners), size=min(_TEXT_BATCH, len(owners)), replace=False)
+        chosen = generator_for(seed, "bank", step).choice(
+            len(owners), size=min(_TEXT_BATCH, len(owners)), replace=False
+        )
         optimizer.zero_grad(set_to_none=True)
         features = normalize(towers.encode_text(tokens[torch.from_numpy(chosen)]).float(), dim=-1)
         loss = within_modality(features, scale, label_similarity([owners[index] for index in chosen]))
@@ -110,7 +114,7 @@ def prepare_fresh_towers(model: ClipModel, bank: PromptBank, *, text_steps: int,
 def class_embeddings(model: ClipModel, bank: PromptBank) -> torch.Tensor:
     """Unit vectors of the classes, float32 (classes, d): the mean over a class's phrases, as zero-shot prompts are."""
     embedded = torch.from_numpy(model.encode_texts(bank.texts))
-    parts = embedded.split([len(phrases) for phrases in bank.phrases])
+    parts = torch.split(embedded, [len(phrases) for phrases in bank.phrases])
     return normalize(torch.stack([part.mean(0) for part in parts]), dim=-1)
 
 

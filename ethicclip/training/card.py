@@ -87,11 +87,12 @@ def _privacy(statement: dict[str, Any] | None, origin: str) -> str:
         return f"No differential privacy was used; no epsilon is claimed.\n{_PRIVACY_WORDS[origin]}"
     caveats = "\n".join(f"- {caveat}" for caveat in statement["caveats"])
     noise = statement["noise"]
-    return f"""epsilon {statement["epsilon"]:.3f} at delta {statement["delta"]:g} for {statement["adjacency"]}; for replacing one,
-{statement["epsilon_replace_one"]:.3f}. Whose: {statement["scope"]["whose"]}.
+    return f"""epsilon {statement["epsilon"]:.3f} at delta {statement["delta"]:g} ({statement["adjacency"]});
+{statement["epsilon_replace_one"]:.3f} to replace one. Whose: {statement["scope"]["whose"]}.
 
-Mechanism `{statement["mechanism"]}`: {statement["mechanism_words"]}; sigma {noise["noise_multiplier"]:g}, clipping norm
-{noise["max_grad_norm"]:g}, sampling rate {statement["sampling"]["sample_rate"]:.4g}, {statement["steps"]["accounted"]:,} steps.
-Everything else stands in `privacy.json`. The folder `restricted/` is outside the guarantee: do not publish it.
+Mechanism `{statement["mechanism"]}`: {statement["mechanism_words"]}.
+Sigma {noise["noise_multiplier"]:g}, clipping norm {noise["max_grad_norm"]:g}, sampling rate
+{statement["sampling"]["sample_rate"]:.4g}, {statement["steps"]["accounted"]:,} steps. Everything else stands in
+`privacy.json`. The folder `restricted/` is outside the guarantee: do not publish it.
 
 {caveats}"""

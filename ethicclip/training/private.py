@@ -21,7 +21,7 @@ from ethicclip.errors import BadInputError, IntegrityError, UsageError
 from ethicclip.files import canonical_json, sha256_bytes, write_json, write_text
 from ethicclip.privacy import Account, Budget, Mechanism, PrivacyStatement, Terms, noise_for, steps_within
 from ethicclip.privacy.mechanisms import SampledGaussian, check_rate, default_delta
-from ethicclip.privacy.plan import EpsilonSoFar
+from ethicclip.privacy.planning import EpsilonSoFar
 from ethicclip.privacy.statement import FILE as STATEMENT_FILE
 from ethicclip.privacy.statement import StepsPart, statement
 from ethicclip.privacy.units import Entropy, PoissonSampler

@@ -95,7 +95,9 @@ class PromptBankContributions:
         """See `Contributions`."""
         record = StepRecord(units=len(units), pairs=sum(len(unit) for unit in units))
         chunks = _alike(units, self._chunk_pairs)
-        for chunk, batch in zip(chunks, read([[pair for unit in chunk for pair in unit] for chunk in chunks]), strict=True):
+        for chunk, batch in zip(
+            chunks, read([[pair for unit in chunk for pair in unit] for chunk in chunks]), strict=True
+        ):
             pixels = _pixels(self._model, batch, self._device)
             targets = self._bank.targets(batch.labels).to(self._device)
             seen: list[torch.Tensor] = []

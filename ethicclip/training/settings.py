@@ -28,7 +28,7 @@ class PrivateSettings(Settings):
         max_group_pairs: Of "grouped": pairs beyond this are left out of their own group; also bounds memory.
         max_unit_pairs: Pairs of one unit used in a step, drawn at random where it has more.
         sample_rate: Poisson rate q; None takes batch_size over the number of units, which declares that number public.
-        noise_multiplier: sigma; None calibrates it to the target. Given, the run stops where the target would be passed.
+        noise_multiplier: sigma; None calibrates it to the target. Given, the run stops before the target is passed.
         trained: Of "grouped": "towers" (both, without token embeddings) or "image" only. prompt-bank trains "image".
         text_steps: Of "prompt-bank" without `start`: steps in which the text tower learns to tell the public bank's
             classes apart, before any private pair is read.

@@ -1,4 +1,4 @@
-"""`privacy plan`: what an (epsilon, delta) would take, before any data is read: sigma, the curve of epsilon, the noise."""
+"""`privacy plan`: what an (epsilon, delta) takes, before any data is read: sigma, the curve of epsilon, the noise."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ class PrivacyPlan:
         """Expected length of the noise over the longest possible clipped sum of a step of expected size."""
         if self.trained_weights is None:
             return None
-        return self.noise_std * math.sqrt(self.trained_weights) / (self.settings.max_grad_norm * self.settings.batch_size)
+        return (
+            self.noise_std * math.sqrt(self.trained_weights) / (self.settings.max_grad_norm * self.settings.batch_size)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What ``--json`` prints."""
@@ -107,7 +109,8 @@ class PrivacyPlan:
             f"sigma {self.noise_multiplier:g}: epsilon {self.stated.value:.3f} at delta {self.delta:g} for adding or "
             f"removing one {asked.unit} (PRV {self.stated.prv:.3f}, PLD {self.stated.pld:.3f}); "
             f"replacing one: {self.replace_one:.3f}",
-            "epsilon along the run: " + ", ".join(f"{value:.2f} at epoch {epoch:.3g}" for _, epoch, value in self.curve),
+            "epsilon along the run: "
+            + ", ".join(f"{value:.2f} at epoch {epoch:.3g}" for _, epoch, value in self.curve),
         ]
         if self.noise_to_signal is not None:
             lines.append(
@@ -115,7 +118,9 @@ class PrivacyPlan:
                 "long as the longest sum it hides"
             )
         if self.step_seconds is not None:
-            lines.append(f"about {self.step_seconds * self.steps / 60:.1f} minutes on this machine, reading not counted")
+            lines.append(
+                f"about {self.step_seconds * self.steps / 60:.1f} minutes on this machine, reading not counted"
+            )
         lines.append("whose: the units of the data that is trained on; patients only where that data is real")
         return tuple(lines)
 
