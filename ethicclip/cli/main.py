@@ -14,12 +14,14 @@ from typer.main import get_command
 from ethicclip import __version__
 from ethicclip.cli import (
     audit_leakage,
+    audit_model,
     demo,
     evaluate,
     generate,
     import_,
     lineage,
     preview,
+    privacy,
     report,
     runs,
     split,
@@ -58,9 +60,23 @@ def _root(
     """
 
 
-for _verb in (generate, preview, split, audit_leakage, train, evaluate, report, verify, runs, lineage, demo):
+for _verb in (
+    generate,
+    preview,
+    split,
+    audit_leakage,
+    train,
+    audit_model,
+    evaluate,
+    report,
+    verify,
+    runs,
+    lineage,
+    demo,
+):
     app.command(name=_verb.NAME)(_verb.command)
 app.add_typer(import_.app)
+app.add_typer(privacy.app)
 
 
 def verbs() -> dict[str, Any]:

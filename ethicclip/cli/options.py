@@ -25,6 +25,17 @@ Set = Annotated[
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all randomness.", show_default="0")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print counts, disk and time; write nothing.")]
 
+Delta = Annotated[float | None, typer.Option("--delta", help="Target delta.", show_default="min(1e-5, 1/(10 units))")]
+Mechanism = Annotated[
+    str | None, typer.Option("--mechanism", help="prompt-bank or grouped.", show_default="prompt-bank")
+]
+PrivacyUnit = Annotated[
+    str | None, typer.Option("--unit", help="Whose presence is hidden: patient or pair.", show_default="patient")
+]
+MaxGradNorm = Annotated[
+    float | None, typer.Option("--max-grad-norm", help="Clipping norm C of a unit or group.", show_default="1")
+]
+
 
 def comma_list(text: str | None) -> tuple[str, ...] | None:
     """Split ``a,b,c`` into its parts; None stays None (not typed)."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ethicclip.cohorts import Cohort
     from ethicclip.importing import ImportResult
     from ethicclip.pairs import ImageSource, PairSet
+    from ethicclip.privacy import PrivacyStatement
 
 _AUDIT_FILES = {
     "verdict.json": "verdict",
@@ -25,6 +26,7 @@ _MODEL_FILES = {
     "open_clip_config.json": "model_config",
     "run.json": "training_run",
     "log.csv": "training_log",
+    "privacy.json": "privacy_statement",
 }
 
 
@@ -109,6 +111,44 @@ def evaluation_artifacts(out: Path) -> list[Artifact]:
     """Scores and figures; the predictions name real files and stay out."""
     figures = sorted(out.glob("*.svg"))
     return [file_artifact("metrics", out / "metrics.json"), *(file_artifact("figure", path) for path in figures)]
+
+
+def record_privacy(run: Run, statement: PrivacyStatement) -> None:
+    """The statement's figures as metrics, and the whole of it as an event: it is public."""
+    scope = f"add or remove one {statement.unit}; {'patients' if statement.scope.covers_patients else 'records'}"
+    run.metric("privacy/epsilon", statement.epsilon, high=statement.epsilon, unit=scope)
+    run.metric("privacy/epsilon_replace_one", statement.epsilon_replace_one, unit=f"replace one {statement.unit}")
+    run.metric("privacy/delta", statement.delta)
+    run.metric("privacy/noise_multiplier", statement.noise.noise_multiplier)
+    run.metric("privacy/sample_rate", statement.sampling.sample_rate)
+    run.metric("privacy/max_grad_norm", statement.noise.max_grad_norm)
+    run.metric("privacy/steps", statement.steps.accounted)
+    run.event("privacy_statement", statement.to_json())
+
+
+def record_model_audit(run: Run, document: Mapping[str, Any]) -> None:
+    """Each attack's figures with their intervals, the control, and the bound on epsilon."""
+    for name, attack in document["attacks"].items():
+        for figure, value in attack.items():
+            if isinstance(value, Mapping):
+                label = "auc" if figure == "auc" else f"tpr_at_{figure}"
+                run.metric(
+                    f"membership/{name.split()[0]}/{label}",
+                    value.get("estimate"),
+                    value.get("low"),
+                    value.get("high"),
+                    n=value.get("n"),
+                    unit=document["unit"],
+                )
+    control = document["control"]
+    run.metric("membership/control/auc", control["estimate"], control["low"], control["high"], n=control["n"])
+    canaries = document["canaries"]
+    if canaries["state"] == "DONE":
+        bound = canaries["epsilon_lower_bound"]
+        run.metric("membership/epsilon_lower_bound", bound["epsilon"], low=bound["epsilon"], n=bound["canaries"])
+        for name, share in canaries["extraction"]["retrieved"].items():
+            label = name.replace(" ", "_")
+            run.metric(f"extraction/{label}", share["estimate"], share["low"], share["high"], n=share["n"])
 
 
 def record_audit_metrics(run: Run, verdict: Mapping[str, Any]) -> None:

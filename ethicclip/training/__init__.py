@@ -8,17 +8,32 @@ if TYPE_CHECKING:
     from ethicclip.training.loop import train as train
     from ethicclip.training.planning import TrainPlan as TrainPlan
     from ethicclip.training.planning import plan as plan
+    from ethicclip.training.private import PrivateTrainResult as PrivateTrainResult
+    from ethicclip.training.private import train_private as train_private
+    from ethicclip.training.settings import PrivateSettings as PrivateSettings
     from ethicclip.training.settings import TrainSettings as TrainSettings
 
 _HOMES = {
+    "PrivateSettings": "ethicclip.training.settings",
+    "PrivateTrainResult": "ethicclip.training.private",
     "TrainPlan": "ethicclip.training.planning",
     "TrainResult": "ethicclip.training.loop",
     "TrainSettings": "ethicclip.training.settings",
     "plan": "ethicclip.training.planning",
     "train": "ethicclip.training.loop",
+    "train_private": "ethicclip.training.private",
 }
 
-__all__ = ["TrainPlan", "TrainResult", "TrainSettings", "plan", "train"]
+__all__ = [
+    "PrivateSettings",
+    "PrivateTrainResult",
+    "TrainPlan",
+    "TrainResult",
+    "TrainSettings",
+    "plan",
+    "train",
+    "train_private",
+]
 
 
 def __getattr__(name: str) -> Any:

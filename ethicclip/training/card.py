@@ -24,6 +24,9 @@ _PRIVACY_WORDS = {
 def model_card(run: dict[str, Any]) -> str:
     """The card in Markdown from the contents of run.json."""
     settings, data = run["settings"], run["data"]
+    private = run["differential_privacy"] is not None
+    objective = run["differential_privacy"]["mechanism"] if private else settings["objective"]
+    size_of_step = f"{run['batch_size']} {run['differential_privacy']['unit'] if private else 'pair'}s"
     origins = sorted({source["origin"] for source in data})
     origin = origins[0] if len(origins) == 1 else "mixed"
     licences = sorted({source["licence"] for source in data})
@@ -45,7 +48,7 @@ tags: [fundus, clip, zero-shot-image-classification]
 
 Trained with EthicCLIP {run["versions"]["ethicclip"]} on {_DATA_WORDS[origin]}.
 {run["model"]["parameters"]:,} weights; input {size} x {size} pixels ({treated}); caption languages {languages};
-objective `{settings["objective"]}`; {run["steps"]:,} steps of {run["batch_size"]} pairs; seed {settings["seed"]}.
+objective `{objective}`; {run["steps"]:,} steps of {size_of_step}; seed {settings["seed"]}.
 
 ## Data
 
@@ -57,8 +60,7 @@ objective `{settings["objective"]}`; {run["steps"]:,} steps of {run["batch_size"
 
 ## Privacy
 
-No differential privacy was used; no epsilon is claimed.
-{_PRIVACY_WORDS[origin]}
+{_privacy(run["differential_privacy"], origin)}
 
 ## Use
 
@@ -89,3 +91,20 @@ def _streamed(number: int, source: dict[str, Any]) -> str:
         f"Set {number} was drawn while training, by {described['generator']} with settings of sha256 "
         f"`{described['settings_sha256'][:16]}` (in full in run.json); none of it was stored.\n"
     )
+
+
+def _privacy(statement: dict[str, Any] | None, origin: str) -> str:
+    """The section on privacy: no claim, or the statement with its scope."""
+    if statement is None:
+        return f"No differential privacy was used; no epsilon is claimed.\n{_PRIVACY_WORDS[origin]}"
+    caveats = "\n".join(f"- {caveat}" for caveat in statement["caveats"])
+    noise = statement["noise"]
+    return f"""epsilon {statement["epsilon"]:.3f} at delta {statement["delta"]:g} ({statement["adjacency"]});
+{statement["epsilon_replace_one"]:.3f} to replace one. Whose: {statement["scope"]["whose"]}.
+
+Mechanism `{statement["mechanism"]}`: {statement["mechanism_words"]}.
+Sigma {noise["noise_multiplier"]:g}, clipping norm {noise["max_grad_norm"]:g}, sampling rate
+{statement["sampling"]["sample_rate"]:.4g}, {statement["steps"]["accounted"]:,} steps. Everything else stands in
+`privacy.json`. The folder `restricted/` is outside the guarantee: do not publish it.
+
+{caveats}"""

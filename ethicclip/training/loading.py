@@ -29,7 +29,7 @@ from ethicclip.terms.conditions import Language
 from ethicclip.training.augmentation import augmented
 from ethicclip.training.captions import Phrasings, captions_of, draw_caption, label_tokens, named_captions
 from ethicclip.training.draws import generator_for
-from ethicclip.training.order import EpochOrder
+from ethicclip.training.order import Order
 
 if TYPE_CHECKING:
     from ethicclip.pairs import PairSource
@@ -115,7 +115,7 @@ class Loader:
         self,
         sources: Sequence[PairSource],
         recipe: Recipe,
-        order: EpochOrder,
+        order: Order,
         *,
         workers: int = 0,
         cache_bytes: int = 1 << 30,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ethicclip import clip
 from ethicclip.clip import ClipModel
-from ethicclip.errors import BadInputError
+from ethicclip.errors import BadInputError, UsageError
 from ethicclip.files import write_json, write_text
 from ethicclip.progress import SILENT, Progress, Task
 from ethicclip.training import runfolder
+from ethicclip.training.canaries import with_canaries
 from ethicclip.training.card import model_card
 from ethicclip.training.checkpoints import (
     Checkpoint,
@@ -28,6 +29,7 @@ from ethicclip.training.interruption import StopRequest, stop_requests
 from ethicclip.training.loading import Loader, Recipe
 from ethicclip.training.logs import LogRow, LossLog, draw_loss, read_log
 from ethicclip.training.order import EpochOrder
+from ethicclip.training.restricted import restricted_folder
 from ethicclip.training.settings import TrainSettings
 from ethicclip.training.steps import Trainer
 
@@ -92,6 +94,7 @@ def train(
     resume: bool = False,
     workers: int = 0,
     cache_bytes: int = 1 << 30,
+    canary_seed: int | None = None,
     progress: Progress = SILENT,
 ) -> TrainResult:
     """Train a CLIP model on pair sets.
@@ -103,6 +106,7 @@ def train(
         resume: Go on from the last checkpoint; from the start where there is none yet.
         workers: Processes that decode pictures; 0 decodes in this one. Changes no result.
         cache_bytes: Memory for preprocessed pictures, which are then decoded once only. Changes no result.
+        canary_seed: Of the canaries' coins; None takes them from the operating system.
         progress: Where to report.
 
     Returns:
@@ -112,18 +116,23 @@ def train(
         BadInputError: No pairs, an unreadable pair, a folder that holds something else, other settings or data on
             resume, or a loss that is not finite.
         StorageError: The disk is full; the last checkpoint is whole, and `resume` goes on from it.
-        UsageError: An unknown model, or a GPU asked for and absent.
+        UsageError: An unknown model, a GPU asked for and absent, or privacy, which `train_private` gives.
     """
+    if settings.privacy is not None:
+        raise UsageError("these settings ask for differential privacy", next_step="Call train_private with them.")
     count = sum(len(source) for source in sources)
     if count < 2:
         raise BadInputError(
             f"{count} pairs in {len(sources)} pair set(s): contrastive training needs at least 2",
             next_step="Generate more pairs.",
         )
-    order = EpochOrder(count, settings.batch_size, settings.seed)
-    total_steps = settings.epochs * order.steps_per_epoch
     model = build_model(settings)
-    runfolder.claim(out, runfolder.identity(settings, sources), resume=resume)
+    identity = runfolder.identity(settings, sources)
+    runfolder.claim(out, identity, resume=resume)
+    if settings.canaries:
+        sources = with_canaries(settings, sources, restricted_folder(out), seed=canary_seed)
+    order = EpochOrder(sum(len(source) for source in sources), settings.batch_size, settings.seed)
+    total_steps = settings.epochs * order.steps_per_epoch
     trainer = Trainer(settings, model, total_steps)
     first_step = _restore(trainer, out, progress) if resume else 0
     recipe = recipe_of(settings, model)
@@ -136,7 +145,7 @@ def train(
     ):
         _run_steps(trainer, loader, log, out, first_step=first_step, task=task, stop=stop)
     seconds = time.perf_counter() - started
-    return _finish(settings, sources, trainer, out, order, first_step=first_step, seconds=seconds)
+    return _finish(identity, trainer, out, order, first_step=first_step, seconds=seconds)
 
 
 def build_model(settings: TrainSettings) -> ClipModel:
@@ -197,8 +206,7 @@ def _run_steps(
 
 
 def _finish(
-    settings: TrainSettings,
-    sources: Sequence[PairSource],
+    identity: dict[str, Any],
     trainer: Trainer,
     out: Path,
     order: EpochOrder,
@@ -217,9 +225,9 @@ def _finish(
     steps_done = trainer.total_steps - first_step
     speed = steps_done * order.batch_size / seconds if steps_done else 0.0
     run = {
-        **runfolder.identity(settings, sources),
+        **identity,
         **runfolder.environment(trainer.device),
-        "model": {"name": settings.model, "parameters": model.parameter_count(), "embed_dim": model.embed_dim},
+        "model": {"name": trainer.settings.model, "parameters": model.parameter_count(), "embed_dim": model.embed_dim},
         "preprocess": model.preprocess.to_json(),
         "precision": str(trainer.dtype).removeprefix("torch."),
         "batch_size": order.batch_size,

@@ -83,10 +83,11 @@ def contrastive_loss(
     if objective == "clip" or within_weight == 0:
         return across
     scale = logit_scale.detach()
-    return across + within_weight * (_within(image, scale, similarity) + _within(text, scale, similarity)) / 2
+    within = within_modality(image, scale, similarity) + within_modality(text, scale, similarity)
+    return across + within_weight * within / 2
 
 
-def _within(features: Tensor, scale: Tensor, similarity: Tensor) -> Tensor:
+def within_modality(features: Tensor, scale: Tensor, similarity: Tensor) -> Tensor:
     """Supervised contrast of one modality with itself: pairs with like labels shall be near each other.
 
     Without it a fresh text tower gives captions of one disease unlike vectors, which no picture can follow.

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 
 from ethicclip.training.draws import generator_for
+
+
+class Order(Protocol):
+    """Says which pairs a step takes."""
+
+    def batch(self, step: int) -> list[int]:
+        """The indices of the pairs of a step."""
+
+    def epoch(self, step: int) -> int:
+        """The epoch whose captions and augmentation a step shows."""
 
 
 class EpochOrder:

@@ -6,10 +6,53 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from ethicclip.privacy import Mechanism, Purpose, Unit
 from ethicclip.settings import Settings
 
 Objective = Literal["clip", "soft_clip", "siglip"]
 Language = Literal["en", "zh"]
+Tuning = Literal["not stated", "not on private data", "on private data, unaccounted", "on private data, in the budget"]
+
+
+class PrivateSettings(Settings):
+    """What a differentially private run promises, and how it keeps it.
+
+    Attributes:
+        epsilon: Target, for adding or removing one unit.
+        delta: Target; None takes min(1e-5, 1/(10 n)).
+        mechanism: "prompt-bank" contrasts each picture with a bank of public captions; "grouped" contrasts pairs inside
+            groups drawn at random.
+        unit: Whose presence is hidden: everything of a patient, or one pair.
+        max_grad_norm: C, the longest gradient of a unit (prompt-bank) or of a group (grouped).
+        groups: Of "grouped": groups a step, a constant of the mechanism.
+        max_group_pairs: Of "grouped": pairs beyond this are left out of their own group; also bounds memory.
+        max_unit_pairs: Pairs of one unit used in a step, drawn at random where it has more.
+        sample_rate: Poisson rate q; None takes batch_size over the number of units, which declares that number public.
+        noise_multiplier: sigma; None calibrates it to the target. Given, the run stops before the target is passed.
+        trained: Of "grouped": "towers" (both, without token embeddings) or "image" only. prompt-bank trains "image".
+        text_steps: Of "prompt-bank" without `start`: steps in which the text tower learns to tell the public bank's
+            classes apart, before any private pair is read.
+        start: Folder of a model to begin with. Its own training must not have seen these patients, or has to be
+            accounted for in the same budget.
+        tuning: What the statement says of how the other settings were chosen.
+        purpose: What the release counts as in a joint budget.
+    """
+
+    epsilon: Annotated[float, Field(gt=0)]
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    mechanism: Mechanism = Mechanism.PROMPT_BANK
+    unit: Unit = Unit.PATIENT
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    groups: Annotated[int, Field(ge=1)] = 8
+    max_group_pairs: Annotated[int, Field(ge=2)] = 64
+    max_unit_pairs: Annotated[int, Field(ge=1)] = 8
+    sample_rate: Annotated[float, Field(gt=0)] | None = None
+    noise_multiplier: Annotated[float, Field(gt=0)] | None = None
+    trained: Literal["towers", "image"] = "towers"
+    text_steps: Annotated[int, Field(ge=0)] = 100
+    start: str | None = None
+    tuning: Tuning = "not stated"
+    purpose: Purpose = Purpose.TRAINING
 
 
 class TrainSettings(Settings):
@@ -38,6 +81,8 @@ class TrainSettings(Settings):
         device: "cpu", "cuda", or "auto": the GPU when there is one.
         seed: Of weights, order, captions and augmentation.
         checkpoint_steps: Steps between checkpoints.
+        canaries: Pairs made up for `audit-model`, each put in with probability one half.
+        privacy: Train with differential privacy; then `batch_size` is the expected number of units a step.
     """
 
     model: str = "tiny"
@@ -59,6 +104,8 @@ class TrainSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     checkpoint_steps: Annotated[int, Field(ge=1)] = 200
+    canaries: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    privacy: PrivateSettings | None = None
 
     @field_validator("languages")
     @classmethod

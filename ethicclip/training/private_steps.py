@@ -1,0 +1,276 @@
+"""One private step: sampled units in, a noised gradient out. No file and no account is touched here.
+
+Both mechanisms read pairs in chunks, so that memory is bounded by a chunk (prompt-bank) or by a group (grouped),
+whatever the size of the logical batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Protocol
+
+import torch
+from torch.nn.functional import normalize
+
+from ethicclip.clip import ClipModel
+from ethicclip.errors import UsageError
+from ethicclip.privacy import Mechanism
+from ethicclip.privacy.clipping import ClippedSum
+from ethicclip.privacy.per_unit import PerUnitGradients, clippable_parameters
+from ethicclip.privacy.units import Entropy, PoissonSampler
+from ethicclip.training.bank import PromptBank, bank_losses, class_embeddings
+from ethicclip.training.loading import Batch
+from ethicclip.training.objectives import contrastive_loss, label_similarity
+from ethicclip.training.settings import PrivateSettings, TrainSettings
+
+CHUNK_PAIRS = 64
+"""Pairs in memory at a time under prompt-bank."""
+
+Reader = Callable[[Sequence[Sequence[int]]], Iterator[Batch]]
+"""Reads chunks of pairs by number, one `Batch` each, in order."""
+
+
+@dataclass(kw_only=True)
+class StepRecord:
+    """What happened in a step: private, for the restricted folder only."""
+
+    units: int = 0
+    pairs: int = 0
+    loss: float = 0.0
+    norms: list[float] = field(default_factory=list)
+
+    def row(self, accounted: int, max_norm: float) -> dict[str, float]:
+        """The row of the restricted log."""
+        finite = [norm for norm in self.norms if norm < float("inf")]
+        return {
+            "accounted_step": accounted,
+            "units": self.units,
+            "pairs": self.pairs,
+            "loss": self.loss,
+            "median_norm": median(finite) if finite else 0.0,
+            "clipped_share": sum(norm > max_norm for norm in finite) / max(1, len(finite)),
+            "not_finite": len(self.norms) - len(finite),
+        }
+
+
+class Contributions(Protocol):
+    """Adds the clipped contributions of the sampled units to a sum."""
+
+    def add(self, units: Sequence[Sequence[int]], read: Reader, into: ClippedSum) -> StepRecord:
+        """Read the units' pairs, differentiate, clip and add."""
+
+
+class PromptBankContributions:
+    """Each unit adds one vector: the gradient of its pairs' losses against the bank, summed, then clipped.
+
+    Args:
+        model: Its image tower is trained.
+        bank: The public classes.
+        parameters: What is trained.
+        device: Where.
+        chunk_pairs: Pairs in memory at a time.
+    """
+
+    def __init__(
+        self,
+        model: ClipModel,
+        bank: PromptBank,
+        parameters: Sequence[torch.nn.Parameter],
+        device: torch.device,
+        *,
+        chunk_pairs: int = CHUNK_PAIRS,
+    ) -> None:
+        self._model = model
+        self._bank = bank
+        self._classes = class_embeddings(model, bank).to(device)
+        self._scale = _towers(model).logit_scale.detach().exp().to(device)
+        self._engine = PerUnitGradients(parameters)
+        self._device = device
+        self._chunk_pairs = chunk_pairs
+
+    def add(self, units: Sequence[Sequence[int]], read: Reader, into: ClippedSum) -> StepRecord:
+        """See `Contributions`."""
+        record = StepRecord(units=len(units), pairs=sum(len(unit) for unit in units))
+        chunks = _alike(units, self._chunk_pairs)
+        for chunk, batch in zip(
+            chunks, read([[pair for unit in chunk for pair in unit] for chunk in chunks]), strict=True
+        ):
+            pixels = _pixels(self._model, batch, self._device)
+            targets = self._bank.targets(batch.labels).to(self._device)
+            seen: list[torch.Tensor] = []
+
+            def losses(pixels: torch.Tensor = pixels, targets: torch.Tensor = targets, seen: list[Any] = seen) -> Any:
+                image = _towers(self._model).encode_image(pixels)
+                rows = bank_losses(image, self._classes, self._scale, targets)
+                seen.append(rows.detach())
+                return rows
+
+            norms = self._engine.add(losses, units=len(chunk), into=into)
+            record.norms += norms.tolist()
+            record.loss += float(seen[0].sum()) / max(1, record.pairs)
+        return record
+
+
+class GroupedContributions:
+    """Each group adds one vector: the gradient of a contrastive loss inside it, clipped.
+
+    Args:
+        settings: Objective and its weights.
+        private: Number of groups and their largest size.
+        model: Its towers are trained.
+        parameters: What is trained.
+        device: Where.
+        sampler: Gives each unit its group.
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        private: PrivateSettings,
+        model: ClipModel,
+        parameters: Sequence[torch.nn.Parameter],
+        device: torch.device,
+        sampler: PoissonSampler,
+    ) -> None:
+        self._settings = settings
+        self._private = private
+        self._model = model
+        self._parameters = list(parameters)
+        self._device = device
+        self._sampler = sampler
+
+    def add(self, units: Sequence[Sequence[int]], read: Reader, into: ClippedSum) -> StepRecord:
+        """See `Contributions`."""
+        record = StepRecord(units=len(units), pairs=sum(len(unit) for unit in units))
+        labels = self._sampler.labels(len(units), self._private.groups)
+        groups: dict[int, list[int]] = {}
+        for unit, label in zip(units, labels, strict=True):
+            groups.setdefault(int(label), []).extend(unit)
+        # Overflow stays out of its own group: moved to another, it would change two.
+        kept = [pairs[: self._private.max_group_pairs] for pairs in groups.values() if len(pairs) > 1]
+        for batch in read(kept):
+            loss = self.loss(batch)
+            record.norms.append(into.add(torch.autograd.grad(loss, self._parameters, allow_unused=True)))
+            record.loss += float(loss.detach()) / max(1, len(kept))
+        return record
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """The contrastive loss inside one group."""
+        towers = _towers(self._model)
+        image = towers.encode_image(_pixels(self._model, batch, self._device))
+        text = towers.encode_text(self._model.tokenizer(batch.captions).to(self._device))
+        return contrastive_loss(
+            normalize(image.float(), dim=-1),
+            normalize(text.float(), dim=-1),
+            towers.logit_scale.detach().exp(),
+            getattr(towers, "logit_bias", None),
+            label_similarity(batch.labels).to(self._device),
+            objective=self._settings.objective,
+            soft_weight=self._settings.soft_weight,
+            within_weight=self._settings.within_weight,
+        )
+
+
+def private_gradient(
+    contributions: Contributions,
+    units: Sequence[Sequence[int]],
+    read: Reader,
+    parameters: Sequence[torch.nn.Parameter],
+    *,
+    max_grad_norm: float,
+    noise_std: float,
+    normaliser: float,
+    entropy: Entropy = os.urandom,
+) -> tuple[list[torch.Tensor], StepRecord]:
+    """The noised sum over the sampled units, divided by a constant; with no unit it is noise alone.
+
+    Args:
+        contributions: The mechanism.
+        units: Pair numbers of each sampled unit.
+        read: Reads them.
+        parameters: What is trained.
+        max_grad_norm: C.
+        noise_std: Standard deviation of the noise on the sum: sigma times sensitivity.
+        normaliser: A configured constant, never the realised number.
+        entropy: Seeds the noise.
+
+    Returns:
+        One gradient a parameter, which may be released; and the record, which may not.
+    """
+    total = ClippedSum(parameters, max_grad_norm)
+    record = contributions.add(units, read, total) if units else StepRecord()
+    return [noised / normaliser for noised in total.release(noise_std, entropy)], record
+
+
+def choose_parameters(
+    model: ClipModel, private: PrivateSettings, device: torch.device
+) -> tuple[list[torch.nn.Parameter], list[str]]:
+    """Set `requires_grad` on what the mechanism can train.
+
+    Returns:
+        The trained parameters, and what stays frozen, in words.
+
+    Raises:
+        UsageError: The model has a normalisation that mixes examples.
+    """
+    refuse_batch_statistics(model)
+    bank = private.mechanism is Mechanism.PROMPT_BANK
+    image_only = bank or private.trained == "image"
+    candidates: list[tuple[str, torch.nn.Parameter]] = []
+    for name, parameter in model.model.named_parameters():
+        outside = name.startswith("logit_") or "token_embedding" in name
+        wanted = not outside and (name.startswith("visual.") or not image_only)
+        parameter.requires_grad_(wanted)
+        if wanted:
+            candidates.append((name, parameter))
+    frozen = ["logit scale", "token embeddings"] if not image_only else ["logit scale", "text tower"]
+    if bank:
+        side = model.preprocess.size
+        probe = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+        model.model.train()
+        able = clippable_parameters([weight for _, weight in candidates], lambda: _towers(model).encode_image(probe))
+        for (name, parameter), possible in zip(candidates, able, strict=True):
+            parameter.requires_grad_(possible)
+            if not possible:
+                frozen.append(name)
+    return [parameter for _, parameter in candidates if parameter.requires_grad], frozen
+
+
+def refuse_batch_statistics(model: ClipModel) -> None:
+    """Refuse batch normalisation: it mixes examples, and its running statistics leave the run without noise.
+
+    Raises:
+        UsageError: Names the first such layer.
+    """
+    for name, module in model.model.named_modules():
+        statistics = getattr(module, "track_running_stats", False) and getattr(module, "running_mean", None) is not None
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) or statistics:
+            raise UsageError(
+                f"the model {model.name!r} has batch normalisation ({name}): it makes one example's gradient depend on "
+                "the others, and its running statistics would leave the run without noise",
+                next_step="Use a model with group or layer normalisation, such as tiny or ViT-B-32. Layers are not "
+                "swapped by themselves: a swapped layer is another model.",
+            )
+
+
+def _alike(units: Sequence[Sequence[int]], most: int) -> list[list[Sequence[int]]]:
+    """Chunks of units with equally many pairs, of at most `most` pairs; the order of a sum's parts does not matter."""
+    by_size: dict[int, list[Sequence[int]]] = {}
+    for unit in units:
+        by_size.setdefault(len(unit), []).append(unit)
+    chunks = []
+    for size, alike in sorted(by_size.items()):
+        each = max(1, most // size)
+        chunks += [alike[start : start + each] for start in range(0, len(alike), each)]
+    return chunks
+
+
+def _pixels(model: ClipModel, batch: Batch, device: torch.device) -> torch.Tensor:
+    return model.preprocess.tensor(batch.pixels).to(device).contiguous(memory_format=torch.channels_last)
+
+
+def _towers(model: ClipModel) -> Any:
+    return model.model
