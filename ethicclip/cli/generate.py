@@ -29,7 +29,7 @@ def command(
     ] = None,
     masks: Annotated[
         bool | None,
-        typer.Option("--masks/--no-masks", help="Store masks of disc, cup, vessels, lesions.", show_default="no"),
+        typer.Option("--masks/--no-masks", help="Store masks of disc, cup, vessels, lesions.", show_default="yes"),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; changes no byte.")] = 1,
     dry_run: options.DryRun = False,

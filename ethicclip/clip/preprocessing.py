@@ -33,6 +33,36 @@ _FIELD_SIDE = 192
 
 
 @dataclass(frozen=True, kw_only=True)
+class Square:
+    """The part of a picture that becomes the model's input: the square around its field of view.
+
+    Attributes:
+        left, top, side: In pixels of a picture `width` pixels wide; the square may reach over the picture's edge.
+        width: See above; the same square fits the picture at any resolution.
+    """
+
+    left: int
+    top: int
+    side: int
+    width: int
+
+    def cut(self, plane: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+        """The square of a plane that lies over the picture, uint8 (h, w) or (h, w, c), at (size, size); 0 outside."""
+        height, width = plane.shape[:2]
+        scale = width / self.width
+        left, top = round(self.left * scale), round(self.top * scale)
+        side = max(2, round(self.side * scale))
+        square = np.zeros((side, side, *plane.shape[2:]), dtype=np.uint8)
+        inner = (slice(max(0, top), min(height, top + side)), slice(max(0, left), min(width, left + side)))
+        outer = tuple(
+            slice(part.start - start, part.stop - start) for part, start in zip(inner, (top, left), strict=True)
+        )
+        square[outer] = plane[inner]
+        method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(square, (size, size), interpolation=method), dtype=np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FundusPreprocess:
     """From uint8 RGB of shape (height, width, 3) to float32 of shape (3, size, size).
 
@@ -65,16 +95,20 @@ class FundusPreprocess:
         Raises:
             BadInputError: `image` is not uint8 of shape (height, width, 3).
         """
+        return self.pixels_and_square(image)[0]
+
+    def pixels_and_square(self, image: Pixels) -> tuple[Pixels, Square]:
+        """`pixels`, and which part of the picture they are, for what else lies over it."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise BadInputError(
                 f"a picture of type {image.dtype} and shape {image.shape} is not uint8 RGB (height, width, 3)",
                 next_step="Read files with ethicclip.imaging.read_image.",
             )
-        cropped, mask = self._crop(image)
+        cropped, mask, square = self._crop(image)
         if not self.local_mean:
             result: Pixels = cropped * (mask > 0)[:, :, None].astype(np.uint8)
-            return result
-        return self._subtract(cropped, mask)
+            return result, square
+        return self._subtract(cropped, mask), square
 
     def tensor(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
         """Normalise the uint8 result of `pixels`, (..., size, size, 3), to float32 of shape (..., 3, size, size)."""
@@ -105,29 +139,23 @@ class FundusPreprocess:
                 next_step="It was written by another version; train again or restore ethicclip_model.json.",
             ) from None
 
-    def _crop(self, image: Pixels) -> tuple[Pixels, Pixels]:
-        """The square around the field at (size, size, 3), and the field in it as 0 or 1."""
+    def _crop(self, image: Pixels) -> tuple[Pixels, Pixels, Square]:
+        """The square around the field at (size, size, 3), the field in it as 0 or 1, and where it was."""
         image, _ = _reduced(image, int(_WORKING_SIDES * self.size))
         small, scale = _reduced(image, _FIELD_SIDE)
         field = field_of_view(small)
         height, width = image.shape[:2]
         radius = field.radius / scale if field.found else max(height, width) / 2
-        side = max(2, 2 * round(radius))
-        left = round((field.centre_x + 0.5) / scale - radius)
-        top = round((field.centre_y + 0.5) / scale - radius)
-        lit = cv2.resize(field.mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-        square = np.zeros((side, side, 3), dtype=np.uint8)
-        mask = np.zeros((side, side), dtype=np.uint8)
-        inner = (slice(max(0, top), min(height, top + side)), slice(max(0, left), min(width, left + side)))
-        outer = tuple(
-            slice(part.start - start, part.stop - start) for part, start in zip(inner, (top, left), strict=True)
+        square = Square(
+            left=round((field.centre_x + 0.5) / scale - radius),
+            top=round((field.centre_y + 0.5) / scale - radius),
+            side=max(2, 2 * round(radius)),
+            width=width,
         )
-        square[outer] = image[inner]
-        mask[outer] = lit[inner]
-        method = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
-        target = (self.size, self.size)
-        resized = cv2.resize(square, target, interpolation=method)
-        return _as_pixels(resized), _as_pixels(cv2.resize(mask, target, interpolation=cv2.INTER_NEAREST))
+        lit = cv2.resize(field.mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+        # Averaging 0 and 255 and cutting at half is what nearest neighbours do, but for ties.
+        mask = square.cut(np.asarray(lit, dtype=np.uint8) * np.uint8(255), self.size)
+        return square.cut(image, self.size), _as_pixels(mask > 127), square
 
     def _subtract(self, pixels: Pixels, mask: Pixels) -> Pixels:
         """`gain` times the difference from the mean of the surround that lies inside the field."""

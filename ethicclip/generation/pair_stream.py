@@ -6,12 +6,14 @@ run on the stream and a run on the set are the same run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ethicclip.files import canonical_json, sha256_bytes
 from ethicclip.generation.phantom import GENERATOR, LICENCE, PhantomEngine
 from ethicclip.generation.settings import GenerateSettings
 from ethicclip.imaging import Pixels, read_image
+from ethicclip.pairs.masks import Mask
 from ethicclip.pairs.pair import Pair
 from ethicclip.provenance.artifacts import Origin
 
@@ -29,13 +31,13 @@ class PhantomStream:
     licence = LICENCE
 
     def __init__(self, settings: GenerateSettings) -> None:
-        """Take the settings, but for masks, which training does not read.
+        """Take the settings, but for whether masks are stored: nothing is, and whoever reads a pair has its masks.
 
         Raises:
             UsageError: The fixed findings contradict each other.
         """
         self.settings = settings.model_copy(update={"masks": False})
-        self._engine = PhantomEngine(self.settings)
+        self._engine = PhantomEngine(self.settings.model_copy(update={"masks": True}))
         self._engine.case(0)
 
     @property
@@ -65,6 +67,10 @@ class PhantomStream:
         if not 0 <= index < len(self):
             raise IndexError(f"pair {index} of a stream of {len(self)}")
         return self._engine.pair(index)
+
+    def masks_of(self, index: int, pair: Pair) -> Mapping[str, Mask] | None:
+        """Ground truth of a pair that `read` gave."""
+        return pair.masks
 
     def image(self, index: int) -> Pixels:
         """Image number `index` as it comes out of its file format: uint8 RGB (size, size, 3)."""

@@ -25,7 +25,7 @@ class GenerateSettings(Settings):
     format: Literal["jpg", "png", "webp"] = "jpg"
     quality: int = Field(default=95, ge=50, le=100, description="JPEG or WebP quality of the stored file.")
     shard_size: int = Field(default=1000, ge=1, le=100_000)
-    masks: bool = Field(default=False, description="Store ground-truth masks beside each picture.")
+    masks: bool = Field(default=True, description="Store ground-truth masks beside each picture.")
     sampling: Literal["balanced", "prevalence"] | dict[Condition, float] = Field(
         default="balanced", description="How often each condition leads: one of two tables, or shares of your own."
     )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ethicclip.generation.findings import LesionKind, Photograph
+from ethicclip.generation.findings import Photograph
 from ethicclip.generation.rendering.scene import Scene
 from ethicclip.pairs.masks import Mask
+from ethicclip.terms import STRUCTURES
 
-LAYERS = ("field", "disc", "cup", "artery", "vein", *(kind.value for kind in LesionKind))
+LAYERS = ("field", *STRUCTURES)
 """Every name a mask can have, in their order; kinds of lesion that an eye does not have are left out."""
 
 _COVERED = 0.4

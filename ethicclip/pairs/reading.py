@@ -189,19 +189,28 @@ class PairSet:
         self._check_image(index, data)
         return read_image(data, name=f"{self.name(index)} of {self.path}", max_side=max_side)
 
+    def masks_of(self, index: int, pair: Pair) -> dict[str, Mask] | None:
+        """As `masks`, without reading the record again; None where the pair has none."""
+        if not int(self._places[index, 5]):
+            return None
+        return self._masks(index, pair.record)
+
     def masks(self, index: int) -> dict[str, Mask]:
         """Ground truth of pair `index`: by name, bool of shape (height, width) as the image.
 
         Raises:
             BadInputError: The pair has no masks, or they cannot be read.
         """
-        offset, size = int(self._places[index, 4]), int(self._places[index, 5])
-        if not size:
+        if not int(self._places[index, 5]):
             raise BadInputError(
                 f"pair {self.key(index)} of {self.path} has no masks",
                 next_step="Generate the set with `ethicclip generate --masks`.",
             )
-        noted = self._record(index).get("masks")
+        return self._masks(index, self._record(index))
+
+    def _masks(self, index: int, record: dict[str, Any]) -> dict[str, Mask]:
+        offset, size = int(self._places[index, 4]), int(self._places[index, 5])
+        noted = record.get("masks")
         layers = noted.get("layers") if isinstance(noted, dict) else None
         if not isinstance(layers, list) or len(set(map(str, layers))) != len(layers):
             raise BadInputError(f"the record of pair {self.key(index)} does not name the layers of its masks")

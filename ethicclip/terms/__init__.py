@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ethicclip.terms.conditions import name as name
     from ethicclip.terms.conditions import name_prompts as name_prompts
     from ethicclip.terms.conditions import prompts as prompts
+    from ethicclip.terms.structures import STRUCTURES as STRUCTURES
     from ethicclip.terms.vocabulary import Concept as Concept
     from ethicclip.terms.vocabulary import Vocabulary as Vocabulary
 
@@ -36,12 +37,14 @@ _HOMES = {
     "name": "ethicclip.terms.conditions",
     "name_prompts": "ethicclip.terms.conditions",
     "prompts": "ethicclip.terms.conditions",
+    "STRUCTURES": "ethicclip.terms.structures",
     "Concept": "ethicclip.terms.vocabulary",
     "Vocabulary": "ethicclip.terms.vocabulary",
 }
 
 __all__ = [
     "SKIPPED_LABELS",
+    "STRUCTURES",
     "Concept",
     "Condition",
     "Language",

@@ -1,4 +1,6 @@
-"""The public bank that the prompt-bank mechanism contrasts each picture with: every condition and grade, in words.
+"""The public bank that pictures are contrasted with: every condition and grade, in words.
+
+The prompt-bank mechanism has nothing else; a plain run has it beside the contrast within a batch.
 
 Nothing here comes from private data: the phrases are the project's own, all classes weigh the same, and the text tower
 learns from the phrases alone before it is frozen. A picture's loss then depends on that picture only, which is what
@@ -25,6 +27,7 @@ from ethicclip.training.starting import centre_projections
 _TEXT_BATCH = 64
 _TEXT_RATE = 1e-3
 _PATTERNS = 32
+_DRAWN = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,49 @@ def public_bank(languages: Sequence[Language]) -> PromptBank:
             )
         )
     return PromptBank(classes=tuple(classes), phrases=tuple(phrases))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankDraw:
+    """Some phrases of every class, for one step.
+
+    Attributes:
+        tokens: int64 (classes x phrases a class, context length).
+        each: Phrases a class.
+    """
+
+    tokens: torch.Tensor
+    each: int
+
+    def classes(self, texts: torch.Tensor) -> torch.Tensor:
+        """Unit vectors of the classes, (classes, d), from the embeddings of the drawn phrases."""
+        return normalize(texts.view(-1, self.each, texts.shape[-1]).mean(1), dim=-1)
+
+
+class LiveBank:
+    """The bank while the text tower learns too: a few phrases of each class a step.
+
+    All of them in every step would cost more than the pictures.
+
+    Args:
+        bank: Classes and phrases.
+        model: Its tokenizer is used.
+        seed: Of the draws.
+    """
+
+    def __init__(self, bank: PromptBank, model: ClipModel, *, seed: int) -> None:
+        self._bank, self._model, self._seed = bank, model, seed
+        self.targets = bank.targets
+
+    def draw(self, step: int) -> BankDraw:
+        """The phrases of one step: a function of seed and step."""
+        generator = generator_for(self._seed, "live bank", step)
+        texts = [
+            phrases[int(number)]
+            for phrases in self._bank.phrases
+            for number in generator.choice(len(phrases), size=_DRAWN, replace=len(phrases) < _DRAWN)
+        ]
+        return BankDraw(tokens=self._model.tokenizer(texts), each=_DRAWN)
 
 
 def prepare_fresh_towers(model: ClipModel, bank: PromptBank, *, text_steps: int, seed: int) -> None:

@@ -21,15 +21,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from ethicclip.clip.preprocessing import NEUTRAL, FundusPreprocess
 from ethicclip.errors import StorageError
 from ethicclip.imaging import Pixels, read_image
+from ethicclip.terms import STRUCTURES
 from ethicclip.terms.conditions import Language
-from ethicclip.training.augmentation import augmented
+from ethicclip.training.augmentation import draw_change
 from ethicclip.training.captions import Phrasings, captions_of, draw_caption, label_tokens, named_captions
 from ethicclip.training.draws import generator_for
 from ethicclip.training.order import Order
+from ethicclip.training.truth import GRID, Truth, masks_of, moved, stacked, truth_maps
 
 if TYPE_CHECKING:
     from ethicclip.pairs import PairSource
@@ -39,24 +42,29 @@ _BATCHES_AHEAD = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A pair ready for augmentation: preprocessed pixels, its captions, its labels."""
+    """A pair ready for augmentation: preprocessed pixels, its captions, its labels, its maps where it has masks."""
 
     key: str
     pixels: Pixels
     phrasings: Phrasings
     named: Phrasings
     labels: frozenset[str]
+    truth: Truth | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What one step trains on: uint8 pixels (b, size, size, 3), b captions, b label sets."""
+    """What one step trains on: uint8 pixels (b, size, size, 3), b captions, b label sets.
+
+    `truth` is the maps of the pairs that have masks and which pairs these are (see `training.truth`), or None.
+    """
 
     step: int
     epoch: int
     pixels: Pixels
     captions: list[str]
     labels: list[frozenset[str]]
+    truth: tuple[Truth, npt.NDArray[np.bool_]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +76,7 @@ class Recipe:
     prompt_share: float
     augment: bool
     seed: int
+    dense: bool = False
 
     def prepare(self, sources: Sequence[PairSource], index: int) -> Prepared:
         """Read, decode and preprocess pair `index` of all sources in a row.
@@ -81,23 +90,36 @@ class Recipe:
                 break
             offset -= len(source)
         pair = source.read(offset)
-        pixels = self.preprocess.pixels(read_image(pair.image, name=f"pair {pair.key}"))
+        pixels, square = self.preprocess.pixels_and_square(read_image(pair.image, name=f"pair {pair.key}"))
+        masks = masks_of(source, offset, pair) if self.dense else None
         return Prepared(
             key=pair.key,
             pixels=pixels,
             phrasings=captions_of(pair.record, pair.caption, self.languages),
             named=named_captions(pair.record, self.languages),
             labels=label_tokens(pair.record),
+            truth=None if masks is None else truth_maps(masks, square),
         )
 
-    def example(self, prepared: Prepared, epoch: int) -> tuple[Pixels, str]:
-        """The picture and caption that `epoch` shows of a pair."""
+    def example(self, prepared: Prepared, epoch: int) -> Example:
+        """What `epoch` shows of a pair."""
         generator = generator_for(self.seed, epoch, prepared.key, "example")
         caption = draw_caption(prepared.phrasings, prepared.named, self.prompt_share, generator)
         if not self.augment:
-            return prepared.pixels, caption
-        fill = NEUTRAL if self.preprocess.local_mean else 0
-        return augmented(prepared.pixels, generator, fill=fill), caption
+            return Example(pixels=prepared.pixels, caption=caption, truth=prepared.truth)
+        size = prepared.pixels.shape[0]
+        change = draw_change(size, generator, fill=NEUTRAL if self.preprocess.local_mean else 0)
+        truth = None if prepared.truth is None else moved(prepared.truth, change.matrix, size)
+        return Example(pixels=change.pixels(prepared.pixels), caption=caption, truth=truth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A pair as one epoch shows it."""
+
+    pixels: Pixels
+    caption: str
+    truth: Truth | None
 
 
 class Loader:
@@ -123,7 +145,8 @@ class Loader:
         self._sources = sources
         self._recipe = recipe
         self._order = order
-        self._room = max(0, cache_bytes // (3 * recipe.preprocess.size**2))
+        maps = GRID * GRID * len(STRUCTURES) if recipe.dense else 0
+        self._room = max(0, cache_bytes // (3 * recipe.preprocess.size**2 + maps))
         self._cache: dict[int, Prepared] = {}
         self._pool = _start_pool(sources, recipe, workers) if workers > 0 else None
         self._workers = max(1, workers)
@@ -187,9 +210,10 @@ class Loader:
         return Batch(
             step=request.step,
             epoch=epoch,
-            pixels=np.stack([pixels for pixels, _ in examples]),
-            captions=[caption for _, caption in examples],
+            pixels=np.stack([example.pixels for example in examples]),
+            captions=[example.caption for example in examples],
             labels=[item.labels for item in items],
+            truth=stacked([example.truth for example in examples]) if self._recipe.dense else None,
         )
 
 

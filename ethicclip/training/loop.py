@@ -25,6 +25,7 @@ from ethicclip.training.checkpoints import (
     training_state,
     write_checkpoint,
 )
+from ethicclip.training.dense import supports_dense
 from ethicclip.training.interruption import StopRequest, stop_requests
 from ethicclip.training.loading import Loader, Recipe
 from ethicclip.training.logs import LogRow, LossLog, draw_loss, read_log
@@ -161,12 +162,15 @@ def build_model(settings: TrainSettings) -> ClipModel:
 
 def recipe_of(settings: TrainSettings, model: ClipModel) -> Recipe:
     """How pairs become examples under these settings."""
+    visual: Any = model.model.visual
     return Recipe(
         preprocess=model.preprocess,
         languages=settings.languages,
         prompt_share=settings.prompt_share,
         augment=settings.augment,
         seed=settings.seed,
+        # Private pairs are real, and masks of real eyes would be private too.
+        dense=settings.dense_weight > 0 and settings.privacy is None and supports_dense(visual),
     )
 
 
@@ -176,7 +180,7 @@ def _restore(trainer: Trainer, out: Path, progress: Progress) -> int:
     if not found:
         return 0
     checkpoint = read_checkpoint(found[-1])
-    restore_training_state(trainer.model.model, trainer.optimizer, checkpoint.tensors)
+    restore_training_state(trainer.learned, trainer.optimizer, checkpoint.tensors)
     progress.say(f"going on after step {checkpoint.step:,} of {trainer.total_steps:,}")
     return checkpoint.step
 
@@ -199,7 +203,7 @@ def _run_steps(
         task.advance()
         task.note(f"loss {loss:.3f}, {speed:.0f} pairs/s")
         if stop.requested or done % every == 0:
-            state = training_state(trainer.model.model, trainer.optimizer)
+            state = training_state(trainer.learned, trainer.optimizer)
             write_checkpoint(folder, Checkpoint(step=done, scalars={}, tensors=state))
         if stop.requested:
             raise KeyboardInterrupt

@@ -74,10 +74,15 @@ class TrainSettings(Settings):
         soft_weight: Of "soft_clip": share of the target that goes to all pairs with similar labels, the rest stays with
             the pair's own caption.
         within_weight: Of "soft_clip": weight of the same contrast of pictures with pictures and captions with captions.
+        bank_weight: Weight of each picture's contrast with the public bank of prompts, by the labels of its pair; pairs
+            without known labels do not count.
+        dense_weight: Weight of telling where structures and lesions lie, for pairs with masks and image towers with
+            feature maps; see `training.dense`.
         languages: Caption languages to draw from, evenly.
         prompt_share: Share of captions replaced by the plain name of the diagnosis, the form of zero-shot prompts.
         augment: Small rotations, scalings, shifts and changes of contrast: none that makes a caption untrue.
-        precision: "fp32", "bf16", or "auto": bf16 on a GPU that has it, fp32 otherwise.
+        precision: "fp32", "bf16", or "auto": bf16 where the hardware has it and the towers gain from it; see
+            `training.steps.choose_dtype`.
         device: "cpu", "cuda", or "auto": the GPU when there is one.
         seed: Of weights, order, captions and augmentation.
         checkpoint_steps: Steps between checkpoints.
@@ -97,6 +102,8 @@ class TrainSettings(Settings):
     objective: Objective = "soft_clip"
     soft_weight: Annotated[float, Field(ge=0, le=1)] = 0.8
     within_weight: Annotated[float, Field(ge=0)] = 1.0
+    bank_weight: Annotated[float, Field(ge=0)] = 1.0
+    dense_weight: Annotated[float, Field(ge=0)] = 10.0
     languages: tuple[Language, ...] = ("en", "zh")
     prompt_share: Annotated[float, Field(ge=0, le=1)] = 0.4
     augment: bool = True

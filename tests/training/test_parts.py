@@ -14,7 +14,7 @@ import torch
 from ethicclip import clip
 from ethicclip.errors import UsageError
 from ethicclip.training import TrainSettings
-from ethicclip.training.augmentation import augmented
+from ethicclip.training.augmentation import draw_change
 from ethicclip.training.captions import captions_of, draw_caption, label_tokens, named_captions
 from ethicclip.training.objectives import contrastive_loss, label_similarity
 from ethicclip.training.optimisation import build_optimizer, learning_rate_at
@@ -130,8 +130,8 @@ def test_grades_are_labels_of_their_own():
 def test_augmentation_is_small_and_deterministic():
     picture = np.full((64, 64, 3), 128, np.uint8)
     picture[20:44, 20:44] = (200, 100, 60)
-    one = augmented(picture, np.random.default_rng(1))
-    assert np.array_equal(one, augmented(picture, np.random.default_rng(1)))
+    one = draw_change(64, np.random.default_rng(1)).pixels(picture)
+    assert np.array_equal(one, draw_change(64, np.random.default_rng(1)).pixels(picture))
     assert not np.array_equal(one, picture)
     assert (one[0, 0] == 128).all()
     assert abs(int(one[32, 32, 0]) - 200) < 40
