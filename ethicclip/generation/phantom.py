@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import cv2
+import numpy as np
 
 from ethicclip.generation import grading
 from ethicclip.generation.cameras import CAMERAS, camera_named, draw_camera, draw_photograph
@@ -30,6 +31,8 @@ LICENCE = "CC0-1.0"
 """Pictures without a source in anybody's data carry no licence of anybody."""
 
 _LANGUAGES = ("en", "zh")
+_DIRECTION = ("field_deg", "centre_x_um", "centre_y_um", "rotation_deg", "radius", "cut", "stretch")
+"""What of a photograph decides where things lie in the picture."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +45,57 @@ class PhantomEngine:
     """
 
     settings: GenerateSettings
+    _last: dict[int, Scene] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The eye drawn last, for its other photographs; what is in it changes no pair."""
 
-    def _key(self, index: int) -> tuple[int, int, int]:
-        return GENERATED, self.settings.seed, index
+    def __getstate__(self) -> dict[str, object]:
+        return {"settings": self.settings, "_last": {}}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+    def eye_number(self, index: int) -> int:
+        """Which eye picture `index` shows; with one photograph an eye, its own number."""
+        return index // self.settings.photographs
+
+    def _key(self, number: int) -> tuple[int, int, int]:
+        return GENERATED, self.settings.seed, number
 
     def case(self, index: int) -> tuple[Eye, Photograph]:
         """Findings and way of photographing of picture `index`, without rendering it."""
-        random, fixed = stream(*self._key(index), Stream.CASE), stream(*self._key(index), Stream.FIXED)
-        recipe = self.settings.findings
+        eye, first = self._first(self.eye_number(index))
+        if index % self.settings.photographs == 0:
+            return eye, first
+        again = stream(*self._key(self.eye_number(index)), Stream.AGAIN, index % self.settings.photographs)
+        other = self._photograph(eye, again, again)
+        # The same direction and field, so that the eye need not be drawn again.
+        return eye, replace(other, **{name: getattr(first, name) for name in _DIRECTION})
+
+    def _first(self, number: int) -> tuple[Eye, Photograph]:
+        random, fixed = stream(*self._key(number), Stream.CASE), stream(*self._key(number), Stream.FIXED)
         eye = draw_case(random, fixed, self.settings)
+        return eye, self._photograph(eye, random, fixed)
+
+    def _photograph(self, eye: Eye, random: np.random.Generator, fixed: np.random.Generator) -> Photograph:
+        recipe = self.settings.findings
         camera = draw_camera(random)
         if "camera" in self.settings.balance:
             camera = CAMERAS[int(fixed.integers(len(CAMERAS)))]
         if recipe.camera is not None:
             camera = camera_named(recipe.camera)
         photograph = draw_photograph(random, eye, camera, good=recipe.quality != "any", field_deg=recipe.field_deg)
-        return eye, fixed_photograph(photograph, eye, recipe, fixed)
+        return fixed_photograph(photograph, eye, recipe, fixed)
 
     def scene(self, index: int) -> Scene:
         """The rendered geometry of picture `index`, with masks of vessels, disc, cup and lesions."""
-        eye, photograph = self.case(index)
-        return render_scene(eye, photograph, self.settings.size, self._key(index))
+        number = self.eye_number(index)
+        if number not in self._last:
+            eye, photograph = self.case(index)
+            scene = render_scene(eye, photograph, self.settings.size, self._key(number))
+            self._last.clear()
+            self._last[number] = scene
+        return self._last[number]
 
     def masks(self, index: int) -> dict[str, Mask]:
         """Ground truth of picture `index`; see `ethicclip.generation.truth`."""
@@ -74,8 +107,7 @@ class PhantomEngine:
         return self._drawn(eye, photograph, index)[1]
 
     def _drawn(self, eye: Eye, photograph: Photograph, index: int) -> tuple[Scene, Pixels]:
-        key = self._key(index)
-        scene = render_scene(eye, photograph, self.settings.size, key)
+        scene, key = self.scene(index), self._key(index)
         return scene, take_photograph(scene, eye, photograph, stream(*key, Stream.PICTURE))
 
     def pair(self, index: int) -> Pair:
@@ -118,6 +150,7 @@ class PhantomEngine:
                 "captions": captions,
                 "seed": settings.seed,
                 "index": index,
+                "eye_number": self.eye_number(index),
                 "generator": GENERATOR,
                 "patient_id": None,
             },

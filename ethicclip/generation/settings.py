@@ -25,6 +25,13 @@ class GenerateSettings(Settings):
     format: Literal["jpg", "png", "webp"] = "jpg"
     quality: int = Field(default=95, ge=50, le=100, description="JPEG or WebP quality of the stored file.")
     shard_size: int = Field(default=1000, ge=1, le=100_000)
+    photographs: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Photographs of each eye, one pair each and one after the other: an eye is drawn once, and another "
+        "light, lens and sensor is cheap.",
+    )
     masks: bool = Field(default=True, description="Store ground-truth masks beside each picture.")
     sampling: Literal["balanced", "prevalence"] | dict[Condition, float] = Field(
         default="balanced", description="How often each condition leads: one of two tables, or shares of your own."

@@ -15,6 +15,7 @@ class Stream(IntEnum):
     PICTURE = 3
     PERSON = 4
     FIXED = 5
+    AGAIN = 6
     VESSELS = 10
     CHOROID = 11
     TEXTURE = 12
