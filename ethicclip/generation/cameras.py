@@ -38,21 +38,21 @@ class Camera:
 
 
 CAMERAS = (
-    Camera(name="rose", weight=0.25, level=0.358, red_green=1.6, blue_green=0.61, fields=(45, 50), cut_share=0.15,
+    Camera(name="rose", weight=0.25, level=0.358, red_green=1.6, blue_green=0.61, fields=(42, 45), cut_share=0.15,
            saturation=1.0, sharpening=0.35),
-    Camera(name="pale", weight=0.22, level=0.475, red_green=1.36, blue_green=0.64, fields=(45, 50), cut_share=0.15,
+    Camera(name="pale", weight=0.22, level=0.475, red_green=1.36, blue_green=0.64, fields=(42, 45), cut_share=0.15,
            saturation=1.0, sharpening=0.35),
-    Camera(name="brown", weight=0.13, level=0.21, red_green=1.72, blue_green=0.57, fields=(45,), cut_share=0.15,
+    Camera(name="brown", weight=0.13, level=0.21, red_green=1.72, blue_green=0.57, fields=(42, 45), cut_share=0.15,
            saturation=1.0, sharpening=0.25),
-    Camera(name="orange", weight=0.13, level=0.265, red_green=2.05, blue_green=0.38, fields=(45, 55), cut_share=0.2,
+    Camera(name="orange", weight=0.13, level=0.265, red_green=2.05, blue_green=0.38, fields=(42, 45, 50), cut_share=0.2,
            saturation=1.0, sharpening=0.4),
-    Camera(name="olive", weight=0.09, level=0.29, red_green=1.29, blue_green=0.48, fields=(45,), cut_share=0.2,
+    Camera(name="olive", weight=0.09, level=0.29, red_green=1.29, blue_green=0.48, fields=(42, 45), cut_share=0.2,
            saturation=0.95, sharpening=0.2),
-    Camera(name="amber", weight=0.06, level=0.24, red_green=1.9, blue_green=0.15, fields=(45, 50), cut_share=0.1,
+    Camera(name="amber", weight=0.06, level=0.24, red_green=1.9, blue_green=0.15, fields=(42, 45), cut_share=0.1,
            saturation=1.0, sharpening=0.25),
-    Camera(name="crimson", weight=0.06, level=0.14, red_green=2.65, blue_green=0.32, fields=(45, 50), cut_share=0.1,
+    Camera(name="crimson", weight=0.06, level=0.14, red_green=2.65, blue_green=0.32, fields=(42, 45), cut_share=0.1,
            saturation=1.0, sharpening=0.3),
-    Camera(name="gold", weight=0.06, level=0.42, red_green=1.48, blue_green=0.08, fields=(45, 50), cut_share=0.1,
+    Camera(name="gold", weight=0.06, level=0.42, red_green=1.48, blue_green=0.08, fields=(42, 45), cut_share=0.1,
            saturation=1.05, sharpening=0.6),
 )  # fmt: skip
 
@@ -97,36 +97,36 @@ def draw_photograph(
     """
     anatomy = eye.anatomy
     dark = anatomy.pigmentation - 0.5
-    level = 1.12 * camera.level * math.exp(random.normal(0, 0.20) - 0.35 * dark)
-    red_green = 1.05 * camera.red_green * math.exp(random.normal(0, 0.09) + 0.10 * dark)
+    level = 1.15 * camera.level * math.exp(random.normal(0, 0.20) - 0.35 * dark)
+    red_green = 1.13 * camera.red_green * math.exp(random.normal(0, 0.09) + 0.10 * dark)
     blue_green = 1.18 * camera.blue_green * math.exp(random.normal(0, 0.17) - 0.10 * dark)
     if not good and random.random() < 0.06:
         level *= random.uniform(0.4, 0.75)
     # A picture that shows little blue and as much green as red would be olive, which no fundus is.
-    red_green = max(red_green, 1.12 + 0.2 * (1 - min(1.0, blue_green / 0.5)))
+    red_green = max(red_green, 1.12 + 0.35 * (1 - min(1.0, blue_green / 0.45)))
     # Overexposed skin tones lose red first; levels are bounded as a sensor's are.
     green = min(level, 0.56)
     red = min(green * red_green, 0.84 + 0.1 * random.random())
     blue = green * blue_green
 
-    on_disc = random.random() < 0.06
-    between = random.random() < 0.35
+    on_disc = random.random() < 0.04
+    between = random.random() < 0.28
     disc_x, disc_y = anatomy.disc_centre_um
-    part = 1.0 if on_disc else random.uniform(0.25, 0.6) if between else random.uniform(-0.1, 0.25)
+    part = 1.0 if on_disc else random.uniform(0.0, 0.65) if between else random.uniform(0.15, 0.45)
     if field_deg is None:
         field = float(random.choice(camera.fields)) * random.uniform(0.96, 1.04)
         if random.random() < 0.10:
             field = random.uniform(30, 60)
     else:
         field = random.uniform(*field_deg)
-    loose = field / 45 * 620
+    loose = field / 45 * 480
     cut = random.random() < camera.cut_share
     keep = random.uniform(0.80, 0.93) if cut else 1.0
     squeezed = cut and random.random() < 0.6
     bad = 0.0 if good else 1.0
     soft = random.random()
     blur = (
-        random.uniform(0.9, 2.6) if soft < 0.74 else random.uniform(2.6, 5.0) if soft < 0.95 else random.uniform(5, 12)
+        random.uniform(0.9, 2.6) if soft < 0.82 else random.uniform(2.6, 5.0) if soft < 0.97 else random.uniform(5, 12)
     )
     # A dark picture was amplified, and its noise with it.
     gain = (0.33 / max(level, 0.06)) ** 0.8
@@ -142,18 +142,18 @@ def draw_photograph(
         colour=(red, green, blue),
         gamma=random.uniform(0.9, 1.25),
         saturation=camera.saturation * random.uniform(0.9, 1.1),
-        vignette=random.uniform(0.0, 0.6),
+        vignette=random.uniform(0.0, 0.5),
         blur=blur if not good else min(blur, 2.4),
         sharpening=camera.sharpening * random.uniform(0.0, 0.8),
-        haze=bad * (_sometimes(random, 0.35, 0.05, 0.35) if random.random() < 0.9 else random.uniform(0.3, 0.78)),
+        haze=bad * (_sometimes(random, 0.30, 0.05, 0.35) if random.random() < 0.93 else random.uniform(0.3, 0.78)),
         shadow=bad * _sometimes(random, 0.36, 0.15, 0.9),
         crescent=bad * _sometimes(random, 0.34, 0.08, 0.9) ** 1.3,
         glare=bad * _sometimes(random, 0.2, 0.2, 1.0),
         ghosts=int(random.poisson(0.9)),
         dust=int(random.poisson(1.0)),
-        streaks=int(random.poisson(0.25)),
+        streaks=int(random.poisson(0.12)),
         aberration=random.normal(0, 1.0),
-        noise=(abs(random.normal(0, 0.004)) + 0.001) * min(gain, 3.0),
+        noise=(abs(random.normal(0, 0.003)) + 0.001) * min(gain, 2.2),
         black_level=random.uniform(0, 0.012),
         quality=int(random.integers(62, 96)) if random.random() < 0.5 else 100,
     )

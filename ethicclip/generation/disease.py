@@ -261,7 +261,7 @@ def macular_degeneration(random: Generator, anatomy: Anatomy, stage: str) -> lis
     )
     if stage != "early" and (not late or random.random() < 0.6):
         lesions += _many(
-            random, macular(int(min(3 + 36 * random.random() ** 1.5 * share, 90))), Kind.DRUSEN, process, large
+            random, macular(int(min(3 + 60 * random.random() ** 1.5 * share, 120))), Kind.DRUSEN, process, large
         )
     if stage != "early" and random.random() < 0.5:
         clumps = _lognormal(random, 130, 0.4, 60, 320)

@@ -186,7 +186,7 @@ def draw_anatomy(random: np.random.Generator, plan: Plan) -> Anatomy:
     scale = math.exp(random.normal(0, 0.085))
     # The vessels of a long eye are stretched.
     slender = float(random.uniform(0.72, 1.0)) if long_eye else 1.0
-    tessellated = random.beta(1.3, 2.2) * (0.55 + 0.5 * plan.age / 70)
+    tessellated = 0.12 + random.beta(1.3, 2.2) * (0.5 + 0.5 * plan.age / 70)
     return Anatomy(
         disc_fovea_um=float(np.clip(random.normal(4760, 340), 3760, 6530)),
         disc_angle_deg=float(np.clip(random.normal(7, 3), -1, 15)),
@@ -209,7 +209,7 @@ def draw_anatomy(random: np.random.Generator, plan: Plan) -> Anatomy:
         ring_reflex=float(
             random.uniform(0.1, 1.0) * (0.4 + 0.9 * youth) if random.random() < 0.2 + 0.5 * youth else 0.0
         ),
-        nerve_fibre_sheen=float(np.clip(random.normal(0.25 + 0.6 * youth, 0.2), 0, 1.1)),
+        nerve_fibre_sheen=float(np.clip(random.normal(0.3 + 0.8 * youth, 0.3), 0, 1.4)),
     )
 
 
@@ -245,7 +245,12 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
             lesions.append(disc_haemorrhage(random, anatomy, notch))
     if plan.has(Condition.PATHOLOGIC_MYOPIA):
         span = float(random.uniform(1.1, 2.2)) if random.random() < 0.6 else float(random.uniform(3, 6))
-        nerve = replace(nerve, crescent=float(random.uniform(0.3, 2.2)), crescent_span_rad=span)
+        nerve = replace(
+            nerve,
+            crescent=float(random.uniform(0.3, 2.2)),
+            crescent_span_rad=span,
+            pallor=float(random.uniform(0.1, 0.5)),
+        )
     return nerve, lesions
 
 
@@ -362,7 +367,7 @@ def _attempt(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> Eye:
     vessels = replace(vessels, venous_beading=beaded)
     if plan.has(Condition.AGE_RELATED_MACULAR_DEGENERATION):
         stages = ("early", "intermediate", "atrophic", "neovascular")
-        stage = stages[int(random.choice(4, p=(0.15, 0.33, 0.22, 0.3)))]
+        stage = stages[int(random.choice(4, p=(0.18, 0.42, 0.18, 0.22)))]
         lesions += macular_degeneration(random, anatomy, plan.recipe.amd_stage or stage)
     elif random.random() < 0.3 * plan.age / 60:
         # Small hard drusen belong to healthy ageing.

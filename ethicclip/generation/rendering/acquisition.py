@@ -143,8 +143,11 @@ def _illumination(photograph: Photograph, field: _Field, random: np.random.Gener
     if photograph.shadow > 0:
         # The edge of a small pupil: a dark lobe, as often over the macula as not.
         place = random.uniform(0.0, 1.1)
-        lobe = field.patch(place * math.cos(lean), place * math.sin(lean), random.uniform(0.18, 0.7))
-        light = light * (1 - np.float32(photograph.shadow) * lobe)
+        across = field.towards(lean) - np.float32(place)
+        along = field.towards(lean + math.pi / 2) * np.float32(random.uniform(0.5, 1.1))
+        ragged = 1 + np.float32(0.35) * _clouds(random, field.size, 5)
+        distance = (across * across + along * along) * ragged / np.float32(2 * random.uniform(0.18, 0.7) ** 2)
+        light = light * (1 - np.float32(photograph.shadow) * np.exp(-np.maximum(distance, 0)))
     return np.asarray(np.maximum(light, 0.10), dtype=np.float32)
 
 
@@ -152,7 +155,7 @@ def _colour_drift(frame: Frame, field: _Field, random: np.random.Generator) -> F
     """The hue changes slowly over the field: flash and lens do not light all wavelengths alike; in place."""
     towards = field.towards(random.uniform(0, 2 * math.pi))
     drift = random.normal(0, 0.07, 3)
-    rim = random.normal(0, 0.09, 3) - np.array([0.10, 0.0, -0.03])
+    rim = random.normal(0, 0.12, 3) - np.array([0.20, 0.0, -0.03])
     # What all channels share is light, not hue.
     drift -= 0.5 * drift.mean()
     square = np.minimum(field.r, 1.0) ** 2
@@ -195,8 +198,8 @@ def _stray_light(frame: Frame, photograph: Photograph, field: _Field, random: np
         colour = _stray_colour(random, photograph)
         frame = np.asarray(frame + (rim * np.float32(photograph.crescent))[..., None] * colour, dtype=np.float32)
     if photograph.glare > 0:
-        angle, place = random.uniform(0, 2 * math.pi), random.uniform(0.55, 1.25)
-        patch = field.patch(place * math.cos(angle), place * math.sin(angle), random.uniform(0.16, 0.75))
+        angle, place = random.uniform(0, 2 * math.pi), random.uniform(0.85, 1.5)
+        patch = field.patch(place * math.cos(angle), place * math.sin(angle), random.uniform(0.16, 0.7))
         colour = _stray_colour(random, photograph)
         amount = np.clip(patch * np.float32(photograph.glare), 0, 1)[..., None]
         frame = frame * (1 - np.float32(0.75) * amount) + amount * colour
@@ -232,15 +235,19 @@ def _decoys(frame: Frame, photograph: Photograph, field: _Field, random: np.rand
     for _ in range(photograph.ghosts):
         # Reflections of the lens lie near the optical axis, lilac or bluish; others lie anywhere and are small.
         central = random.random() < 0.65
-        u, v = random.normal(0, 0.10 if central else 0.45, 2)
-        size = random.uniform(0.03, 0.085) if central else random.uniform(0.012, 0.05)
+        u, v = random.normal(0, 0.04 if central else 0.45, 2)
+        size = random.uniform(0.035, 0.10) if central else random.uniform(0.012, 0.05)
         colour = np.array([0.55, random.uniform(0.48, 0.58), random.uniform(0.55, 0.8)], dtype=np.float32)
-        colour *= np.float32(0.03 + 0.35 * random.random() ** 2)
+        colour *= np.float32(0.03 + 0.32 * random.random() ** 1.5)
         ring = random.random() < 0.12
         near = field.around(u, v, 3 * size)
         if near is not None:
             distance = np.hypot(field.u[near] - np.float32(u), field.v[near] - np.float32(v)) / np.float32(size)
-            shape = np.exp(-(((distance - 1) / np.float32(0.6)) ** 2)) if ring else np.exp(-0.7 * distance**3)
+            shape = (
+                np.exp(-(((distance - 1) / np.float32(0.6)) ** 2))
+                if ring
+                else np.exp(-0.7 * distance ** np.float32(random.uniform(1.6, 3.0)))
+            )
             frame[near] += shape[..., None] * colour
     for _ in range(photograph.dust):
         angle, place = random.uniform(0, 2 * math.pi), math.sqrt(random.random())

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ethicclip.generation.findings import Eye
-from ethicclip.generation.rendering.view import Plane, View, smoothstep
+from ethicclip.generation.rendering.view import Canvas, Plane, View, smoothstep
 
 Reflectance = npt.NDArray[np.float32]
 """Log reflectance, shape (3, size, size), channels red, green, blue."""
@@ -34,44 +33,53 @@ def blend(image: Reflectance, cover: Plane, target: Tint) -> None:
         image[channel] += cover * (np.float32(value) - image[channel])
 
 
+_CHOROID_STEP_UM = 170.0
+_CHOROID_REACH_UM = 9500.0
+
+
 def choroid(eye: Eye, random: np.random.Generator, view: View) -> Plane:
     """Choroidal vessels as a net of bands that run from the posterior pole outwards: 0 between them, 1 on their axis.
 
-    Bands are the zero lines of noise that is stretched along rays, because such lines fork and join as vessels do.
+    Lines are traced outwards from seeds all over the retina, along a fan and with turns of their own, so that they
+    meet, part and cross; no law is claimed for them.
     """
-    if view.size >= 384:
-        # Bands are broad: at most 200 to 260 pixels a side are enough to draw them.
-        return view.enlarge(choroid(eye, random, view.reduced(view.size // 192)))
-    x, y = view.grid_um
-    centre_x = eye.anatomy.disc_centre_um[0] * random.uniform(0.4, 0.9)
-    dx, dy = x - np.float32(centre_x), y
-    radius = np.maximum(np.hypot(dx, dy), 300.0)
-    sideways = view.noise(random, 2600) * np.float32(230) + view.noise(random, 800) * np.float32(70)
-    angle = np.arctan2(dy, dx) + sideways / radius
-    # A fan, not a star: vortex veins drain upwards and downwards from a horizontal watershed.
-    angle = angle + np.float32(0.28) * np.sin(2 * angle)
-    bands = np.zeros_like(x)
-    total = np.zeros_like(x)
-    depth = np.clip(0.62 + 0.4 * view.noise(random, 1100), 0.0, 1.0)
-    octave = np.log2(radius / np.float32(1500))
-    for level, place in enumerate((-0.6, 0.55, 1.7, 2.85)):
-        spacing = random.uniform(250, 400)
-        around = max(12, round(2 * math.pi * 1500 * 2**place / spacing))
-        grid = random.standard_normal((48, around), dtype=np.float32)
-        grid = np.concatenate([grid, grid[:, :2]], axis=1)
-        column = (angle / np.float32(2 * math.pi) % 1.0) * np.float32(around)
-        row = radius / np.float32(random.uniform(900, 1700)) + np.float32(9 * level)
-        sampled = cv2.remap(
-            grid, column.astype(np.float32), np.clip(row, 0, 46).astype(np.float32), cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_REFLECT,
-        )  # fmt: skip
-        weight = np.exp(-((octave - np.float32(place)) ** 2) / np.float32(0.42))
-        lines = np.exp(-((sampled / np.float32(0.30)) ** 2))
-        # Zero lines close into loops; crests of the same noise, drawn out, add pieces that come and go.
-        streaks = smoothstep(0.5, 1.5, np.roll(sampled, 5, axis=0))
-        bands += weight * np.maximum(lines * depth, streaks)
-        total += weight
-    return np.asarray(bands / np.maximum(total, np.float32(1e-4)), dtype=np.float32)
+    spacing = random.uniform(300, 480)
+    mean_steps = 16
+    count = round(math.pi * _CHOROID_REACH_UM**2 / (spacing * 0.33 * mean_steps * _CHOROID_STEP_UM))
+    centre = complex(eye.anatomy.disc_centre_um[0] * random.uniform(0.4, 0.9), 0.0)
+    place = centre + _CHOROID_REACH_UM * random.random(count) ** 0.62 * np.exp(2j * np.pi * random.random(count))
+    steps = random.integers(6, 2 * mean_steps - 4, count)
+    width = np.clip(0.27 * spacing * np.exp(random.normal(0, 0.4, count)), 45, 260)
+    level = random.uniform(0.45, 1.0, count)
+    # Lines of one neighbourhood bend alike, or they would be scribbles.
+    phase = random.uniform(0, 2 * math.pi, 4)
+    turn = random.normal(0, 0.22, count)
+    starts, ends, sizes, levels = [], [], [], []
+    for step in range(int(steps.max())):
+        turn = 0.86 * turn + random.normal(0, 0.23, count)
+        outwards = np.angle(place - centre)
+        # A fan, not a star: vortex veins drain upwards and downwards from a horizontal watershed.
+        swirl = 0.45 * np.sin(place.real / 1500 + phase[0]) * np.cos(place.imag / 1900 + phase[1])
+        swirl += 0.35 * np.sin((place.real + place.imag) / 820 + phase[2]) * np.cos(place.imag / 700 + phase[3])
+        moved = place + _CHOROID_STEP_UM * np.exp(1j * (outwards + 0.28 * np.sin(2 * outwards) + swirl + turn))
+        going = step < steps
+        starts.append(place[going])
+        ends.append(moved[going])
+        # Thin where a line comes up from the depth and where it goes down again.
+        ending = np.minimum(step + 1, steps - step) / 4.0
+        sizes.append((width * np.clip(ending, 0.35, 1.0))[going])
+        levels.append((level * np.clip(ending, 0.3, 1.0))[going])
+        place = np.where(going, moved, place)
+    small = view.reduced(max(1, round(view.size / 200)))
+    canvas = Canvas(small, factor=2)
+    canvas.strokes(
+        np.concatenate(starts).view(np.float64).reshape(-1, 2),
+        np.concatenate(ends).view(np.float64).reshape(-1, 2),
+        np.concatenate(sizes),
+        np.concatenate(levels),
+    )
+    bands = small.blur(canvas.coverage(), 34)
+    return bands if small.size == view.size else view.enlarge(bands)
 
 
 def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view: View, bands: Plane) -> None:
@@ -84,20 +92,25 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     # The thick nerve-fibre layer round the disc is brighter; the temporal periphery falls off.
     near = np.exp(-((np.hypot(x - np.float32(disc_x), y - np.float32(disc_y)) / np.float32(3600)) ** 2))
     tint(image, near * np.float32(random.uniform(0.0, 0.42)), (0.8, 1.0, 1.0))
-    grain = view.noise(random, 420) * np.float32(0.016) + view.noise(random, 130) * np.float32(0.02)
-    tint(image, grain * np.float32(0.7 + 0.6 * anatomy.pigmentation), (0.8, 1.0, 0.7))
+    fine = view.noise(random, 150)
+    grain = view.noise(random, 420) * np.float32(0.014) + fine * np.float32(0.021)
+    tint(image, grain * np.float32(0.7 + 0.6 * anatomy.pigmentation), (0.9, 1.0, 0.7))
+    # The choroid below is mottled too, and it is seen in red light.
+    depth = np.float32(random.uniform(0.005, 0.020))
+    deep = view.noise(random, 480) + np.float32(0.4) * view.noise(random, 1300) - np.float32(0.35) * fine
+    tint(image, deep * depth, (1.0, 0.12, -0.15))
     far = np.hypot(x - np.float32(anatomy.disc_centre_um[0] * 0.5), y)
     # The macula hides its choroid behind pigment; tessellation shows outside first, and patchily.
     macular = np.exp(-((np.hypot(x, y) / np.float32(2100)) ** 2))
-    patchy = np.clip(0.75 + 0.4 * view.noise(random, 4200), 0.15, 1.3)
+    patchy = np.clip(0.75 + 0.5 * view.noise(random, 3600), 0.1, 1.5)
     seen = np.float32(anatomy.tessellation) * (1 - np.float32(0.85 - 0.5 * anatomy.tessellation) * macular) * patchy
     seen *= np.float32(0.6) + np.float32(0.4) * smoothstep(2000, 7500, far)
     contrast = np.float32(anatomy.choroid_contrast)
-    relief = (bands - np.float32(0.45)) * seen * contrast
+    relief = (bands - np.float32(0.28)) * seen * contrast
     # Much pigment between the vessels: they stand out orange. Little: red vessels before the pale sclera. In red the
     # choroid differs most, because the light that comes back from it is red.
     fair = np.float32(1.0 / (1.0 + math.exp(14.0 * (anatomy.pigmentation - 0.33))))
-    tint(image, relief * (1 - fair), (0.78, 0.42, 0.16))
+    tint(image, relief * (1 - fair), (0.95, 0.48, 0.16))
     tint(image, relief * fair, (-0.10, -0.55, -0.48))
     tint(image, seen * fair, (0.14, 0.17, 0.15))
 
@@ -147,7 +160,7 @@ def paint_nerve_fibres(image: Reflectance, eye: Eye, random: np.random.Generator
         arcuate = np.exp(-(((np.abs(origin) - np.float32(1.15)) / np.float32(0.5)) ** 2))
         reach = np.exp(-((distance / np.float32(4300)) ** 2)) * smoothstep(600, 1300, distance)
         sheen = (np.float32(0.55) + np.float32(0.32) * striae) * arcuate * reach
-        tint(image, sheen * np.float32(eye.anatomy.nerve_fibre_sheen), (0.05, 0.15, 0.2))
+        tint(image, sheen * np.float32(eye.anatomy.nerve_fibre_sheen), (0.06, 0.22, 0.26))
     if eye.nerve.nerve_fibre_defect > 0:
         side = -1.0 if eye.nerve.notch == "superior" else 1.0
         axis = side * random.uniform(0.95, 1.25)

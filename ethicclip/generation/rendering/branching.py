@@ -25,7 +25,7 @@ STEP_UM = 100.0
 DOMAIN_RADIUS_UM = 11_500.0
 """Vessels end this far from the middle between disc and fovea: outside every field up to 60 degrees."""
 
-_SMALLEST_UM = 17.0
+_SMALLEST_UM = 20.0
 _BRANCHING_ANGLE = math.radians(78)
 
 

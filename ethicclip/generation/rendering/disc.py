@@ -18,6 +18,7 @@ class DiscGeometry:
     Attributes:
         disc: 1 inside the margin of the disc, 0 outside.
         cup: 1 in the cup.
+        cup_rho: Distance from the cup's centre in radii of the cup in that direction.
         crescent: 1 in the peripapillary atrophy.
         rho: Distance from the centre in radii of the margin in that direction.
         angle: Direction from the centre, 0 = nasal, pi/2 = inferior.
@@ -58,8 +59,9 @@ class DiscGeometry:
             reach = 0.97 / max(nerve.cup_ratio, 0.3) - 1
             cup_radius += np.float32(reach) * np.exp(-((gap / np.float32(0.42)) ** 2))
         cup_rho = np.hypot(cup_u / np.float32(max(width_ratio, 0.05)), cup_v / np.float32(max(nerve.cup_ratio, 0.05)))
-        softness = np.float32(random.uniform(0.15, 0.6) * (1.25 - 0.6 * nerve.cup_ratio))
-        inside = 1 - _ramp((cup_rho / cup_radius - 1) / softness)
+        softness = np.float32(random.uniform(0.25, 0.9) * (1.2 - 0.8 * nerve.cup_ratio))
+        self.cup_rho = np.asarray(cup_rho / cup_radius, dtype=np.float32)
+        inside = 1 - _ramp((self.cup_rho - 1) / softness)
         self.cup = np.asarray(inside * (1 - _ramp((self.rho - np.float32(0.95)) / np.float32(0.05))), dtype=np.float32)
         if nerve.cup_ratio < 0.08:
             self.cup = np.zeros_like(self.cup)
@@ -103,16 +105,16 @@ def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: 
         # A narrow crescent is thinned pigment, a broad one bare sclera.
         bright = random.uniform(0.5, 1.0) + 0.6 * min(nerve.crescent, 1.5)
         blend(image, shape.crescent * mottled, (0.28 * bright, 0.42 * bright, 0.30 * bright))
-        tint(image, shape.crescent * (bands - np.float32(0.45)), (-0.05, -0.3, -0.25))
+        tint(image, shape.crescent * (bands - np.float32(0.28)), (-0.05, -0.3, -0.25))
         rim = np.clip(view.blur(shape.crescent, 110) * (1 - shape.crescent) * (1 - shape.disc) * 2, 0, 1)
         tint(image, rim * np.float32(random.uniform(0.1, 0.5)), (-0.3, -0.45, -0.4))
     level, warm = random.uniform(0.8, 1.2), random.uniform(0.75, 1.15)
     pale = nerve.pallor
     # The rim is living tissue: orange, hardly brighter than the fundus in green. The cup is bare white lamina.
     rim_colour = (
-        (0.42 + 0.12 * pale) * level,
-        (random.uniform(0.24, 0.6) + 0.5 * pale) * level,
-        (random.uniform(0.05, 0.36) + 0.7 * pale) * level * warm,
+        (0.66 + 0.04 * pale) * level,
+        (random.uniform(0.36, 0.78) + 0.4 * pale) * level,
+        (random.uniform(0.1, 0.6) + 0.45 * pale) * level * warm,
     )
     blend(image, shape.disc, rim_colour)
     # The temporal rim is thinner and paler, the nasal one fuller and redder.
@@ -123,8 +125,11 @@ def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: 
     tint(image, ring * np.float32(max(0.0, random.normal(0.03, 0.12))), (0.4, 1.0, 1.0))
     striae = view.noise(random, 240) * shape.disc
     tint(image, striae * np.float32(0.04), (0.6, 1.0, 1.0))
-    cup_colour = (0.60 * level, 0.90 * level, (0.86 + 0.2 * pale) * level * warm)
-    blend(image, shape.cup * np.float32(random.uniform(0.65, 1.0)), cup_colour)
+    cup_colour = (0.76 * level, 0.96 * level, (0.82 + 0.2 * pale) * level * warm)
+    # Brightest in its middle, where the lamina lies bare; a wide cup is bright all over.
+    peak = np.exp(-((shape.cup_rho / np.float32(random.uniform(0.35, 0.8) + 0.5 * nerve.cup_ratio)) ** 2))
+    bare = random.uniform(0.3, 0.8)
+    blend(image, shape.cup * (np.float32(bare) + np.float32(1 - bare) * peak), cup_colour)
     # Pores of the lamina: a deep cup is mottled grey.
     pores = np.clip(view.noise(random, 130) - np.float32(0.4), 0, 2) * shape.cup
     tint(image, pores * np.float32(random.uniform(0.0, 0.12) * nerve.cup_ratio), (-0.3, -0.8, -0.9))

@@ -43,7 +43,7 @@ class LesionPainter:
         for lesion in self.eye.of(Kind.DISCIFORM_SCAR):
             cover = self._note(lesion.kind, region(self.view, lesion, self.random, rough=0.28, soft_um=180))
             self._fibrous(cover, lesion.strength)
-            self._clumps(cover, grain_um=330, share=0.25)
+            self._clumps(cover, grain_um=330, share=self.random.uniform(-0.2, 0.3))
         self._drusen()
         self._pigment()
         for lesion in self.eye.of(Kind.LACQUER_CRACK):
@@ -101,10 +101,10 @@ class LesionPainter:
         blend(self.image, cover * mottled * np.float32(lesion.strength), bare)
         # Where the pigment epithelium is gone the choroid's vessels show.
         shown = np.float32(random.uniform(0.4, 1.4))
-        tint(self.image, cover * (self.bands - np.float32(0.35)) * shown, (-0.05, -0.24, -0.2))
+        tint(self.image, cover * (self.bands - np.float32(0.25)) * shown, (-0.05, -0.24, -0.2))
         edge = np.clip(4 * view.blur(cover, 150) * (1 - view.blur(cover, 150)), 0, 1)
         tint(self.image, edge * (1 - cover) * np.float32(random.uniform(0.0, 0.6)), (-0.35, -0.45, -0.4))
-        self._clumps(np.clip(0.8 * edge + 0.35 * cover, 0, 1), grain_um=420, share=random.uniform(-0.2, 0.3))
+        self._clumps(np.clip(0.8 * edge + 0.35 * cover, 0, 1), grain_um=420, share=random.uniform(-0.3, 0.25))
 
     def _drusen(self) -> None:
         drusen = self.eye.of(Kind.DRUSEN)

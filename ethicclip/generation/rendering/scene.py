@@ -84,7 +84,7 @@ def _paint_myopia(image: Reflectance, eye: Eye, random: np.random.Generator, vie
         distance = np.hypot(x - np.float32(eye.anatomy.disc_centre_um[0] * 0.55), y)
         pale = np.clip(1.15 - distance / np.float32(6500) + 0.25 * view.noise(random, 2200), 0, 1)
         tint(image, pale * np.float32(change.diffuse_atrophy), (0.22, 0.30, 0.14))
-        tint(image, pale * (bands - np.float32(0.5)) * np.float32(change.diffuse_atrophy), (-0.10, -0.30, -0.22))
+        tint(image, pale * (bands - np.float32(0.3)) * np.float32(change.diffuse_atrophy), (-0.10, -0.30, -0.22))
 
 
 def _masks(shape: DiscGeometry, cover: VesselCover, lesions: dict[LesionKind, Plane]) -> dict[str, Plane]:

@@ -50,11 +50,14 @@ def paint_vessels(
     artery = view.blur(_draw(tree, view, reflex, artery=True).coverage(), 6)
     # Fresh swelling veils the vessels; on the bright disc a column of blood is seen through less tissue.
     veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc - np.float32(0.25) * shape.cup
-    strength = np.float32(random.uniform(0.8, 1.35)) * veil
+    strength = np.float32(random.uniform(0.7, 1.15)) * veil
     copper = eye.vasculature.copper_wiring
     vein_seen = vein * (1 - np.float32(0.6) * artery)
-    tint(image, vein_seen * strength, (-0.40, -0.86, -0.58))
-    tint(image, artery * strength, (-0.10, -0.62 + 0.18 * copper, -0.52 + 0.1 * copper))
+    vein_depth, artery_depth = vein_seen * strength, artery * strength
+    tint(image, vein_depth, (0.0, -0.84, -0.42))
+    tint(image, artery_depth, (0.0, -0.62 + 0.18 * copper, -0.36 + 0.1 * copper))
+    # Red light passes a column of blood and comes back from what is behind: the dark choroid or the white disc.
+    image[0] -= (np.float32(0.38) * vein_depth + np.float32(0.12) * artery_depth) * (1 - np.float32(0.7) * shape.disc)
     shine = random.uniform(0.05, 0.26)
     tint(image, reflex.coverage() * np.float32(1.5 * shine + 0.45 * copper), (0.4, 0.8, 0.55))
     return VesselCover(artery=artery, vein=vein)

@@ -77,12 +77,33 @@ def _waver(random: np.random.Generator, path: Points, amount: float) -> Points:
     return path + normal * offset[:, None]
 
 
-def _trunk(random: np.random.Generator, eye: Eye, *, superior: bool, temporal: bool, artery: bool) -> Points:
-    """Control points of one main stem, from the cup outwards.
+@dataclass(frozen=True)
+class _Root:
+    """Where the stem of one kind and half leaves the cup, relative to the disc's centre (y away from the middle)."""
 
-    Stems rise along the nasal edge of the cup, the further nasally the larger it is, and leave the disc nearly
-    upright; artery and vein of a pair take different ways, so that they part and cross.
-    """
+    nasal_um: float
+    start_um: float
+    leaving_um: float
+    fork: float
+    """Height of the fork into temporal and nasal stems, in half heights of the disc."""
+
+
+def _root(random: np.random.Generator, eye: Eye) -> _Root:
+    """Stems rise along the nasal edge of the cup, the further nasally the larger it is; artery beside vein."""
+    half = eye.anatomy.disc_width_um / 2
+    nasal = half * (0.10 + 0.66 * eye.nerve.cup_ratio**1.6) * random.uniform(0.75, 1.15) + random.normal(0, 100)
+    return _Root(
+        nasal_um=nasal,
+        start_um=random.uniform(-80, 180),
+        leaving_um=nasal * random.uniform(0.3, 1.0) + random.normal(0, 170),
+        fork=random.uniform(0.25, 1.35),
+    )
+
+
+def _trunk(
+    random: np.random.Generator, eye: Eye, root: _Root, *, superior: bool, temporal: bool, artery: bool
+) -> Points:
+    """Control points of one main stem: up with its sister to the fork, then along the arcade or to the nasal side."""
     anatomy = eye.anatomy
     disc_x, disc_y = anatomy.disc_centre_um
     side = -1.0 if superior else 1.0
@@ -94,22 +115,21 @@ def _trunk(random: np.random.Generator, eye: Eye, *, superior: bool, temporal: b
     def from_fovea(x: float, y: float) -> tuple[float, float]:
         return x, side * y
 
-    half_width, half_height = anatomy.disc_width_um / 2, anatomy.disc_height_um / 2
-    nasal = half_width * (0.16 + 0.62 * eye.nerve.cup_ratio**1.5) * random.uniform(0.75, 1.2)
-    root = from_disc(nasal + random.normal(0, 50), random.uniform(-60, 160))
-    # At the rim the stem stands above or below the cup, a little to either side.
-    leaving = nasal * random.uniform(0.35, 1.0) + random.normal(0, 130) - (120 if temporal else -60)
+    half = anatomy.disc_height_um / 2
+    # Past the fork the stems part by about as much as they have risen.
+    apart = (-0.45 if temporal else 0.42) * half * random.uniform(0.6, 1.3)
+    leaving = root.leaving_um + apart * max(0.0, 1.1 - root.fork)
     start = [
-        root,
-        from_disc(nasal + random.normal(0, 70), half_height * random.uniform(0.4, 0.6)),
-        from_disc(leaving, half_height * random.uniform(1.0, 1.12)),
+        from_disc(root.nasal_um, root.start_um),
+        from_disc((root.nasal_um + root.leaving_um) / 2 + apart * max(0.0, 0.55 - root.fork), 0.55 * half),
+        from_disc(leaving, 1.1 * half),
     ]
     if temporal:
         wide = random.uniform(0.85, 1.2)
         return np.array(
             [
                 *start,
-                from_disc(leaving - random.uniform(150, 900), random.normal(1900, 170)),
+                from_disc(leaving - random.uniform(250, 950), random.normal(1900, 170)),
                 from_fovea(random.normal(2300, 380), height * random.uniform(0.80, 0.97) + side * disc_y * 0.3),
                 from_fovea(random.normal(100, 450), height * random.normal(1.04, 0.06)),
                 from_fovea(random.normal(-2900, 400), height * random.normal(1.04, 0.13) * wide),
@@ -146,8 +166,9 @@ def grow(eye: Eye, random: np.random.Generator) -> VesselTree:
         for superior in (True, False):
             upper, lower = daughters(np.array([central]), np.array([random.uniform(0.8, 1.0)]), np.array([2.6]))
             stem = float((upper if random.random() < 0.5 else lower)[0])
+            root = _root(random, eye)
             for temporal in (True, False):
-                diameter = stem * (random.uniform(1.0, 1.22) if temporal else random.uniform(0.66, 0.95))
+                diameter = stem * (random.uniform(1.12, 1.42) if temporal else random.uniform(0.75, 1.08))
                 where = Quadrant(
                     f"{'superior' if superior else 'inferior'}_{'temporal' if temporal else 'nasal'}",
                 )
@@ -155,7 +176,7 @@ def grow(eye: Eye, random: np.random.Generator) -> VesselTree:
                 if not artery and where in changes.occluded:
                     diameter *= 1.3
                     amount = 1.4 * amount + 0.9
-                control = _trunk(random, eye, superior=superior, temporal=temporal, artery=artery)
+                control = _trunk(random, eye, root, superior=superior, temporal=temporal, artery=artery)
                 path = _waver(random, _smooth_path(control, STEP_UM), amount)
                 inside = np.hypot(path[:, 0] - disc[0] / 2, path[:, 1]) < DOMAIN_RADIUS_UM
                 path = path[: int(np.argmin(inside)) if not inside.all() else len(path)]
@@ -167,7 +188,7 @@ def grow(eye: Eye, random: np.random.Generator) -> VesselTree:
         ):
             reach = random.uniform(0.55, 0.85) * anatomy.disc_width_um / 2
             start = disc + reach * np.array([math.cos(towards), math.sin(towards)])
-            buds.append((start[0], start[1], towards, random.uniform(26, 52), artery))
+            buds.append((start[0], start[1], towards, random.uniform(28, 58), artery))
     grow_branches(random, growth, eye, buds)
     tree = VesselTree(
         start_um=np.concatenate([piece.start_um for piece in growth.pieces]),

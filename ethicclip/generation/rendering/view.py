@@ -122,9 +122,9 @@ class View:
 class Canvas:
     """Coverage drawn at a multiple of the picture's resolution, then averaged: anti-aliased shapes of any size."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, factor: int | None = None) -> None:
         self.view = view
-        self.factor = 4 if view.size <= 300 else 2
+        self.factor = factor or (4 if view.size <= 300 else 2)
         self.pixels = np.zeros((view.size * self.factor, view.size * self.factor), dtype=np.uint8)
         self.um_per_px = view.um_per_px / self.factor
 
