@@ -85,6 +85,8 @@ _AGES = {
     Condition.CATARACT: (68, 9),
     Condition.PATHOLOGIC_MYOPIA: (54, 13),
 }
+_LONG_AND_HEALTHY = 0.18
+"""Share of eyes as long as those of pathologic myopia without its atrophy, whatever else they have."""
 _COMORBID = {
     Condition.CATARACT: 0.05,
     Condition.GLAUCOMA: 0.04,
@@ -181,7 +183,8 @@ def draw_plan(
 
 def draw_anatomy(random: np.random.Generator, plan: Plan) -> Anatomy:
     """Healthy variation, by the sources of the table in the module's documentation (Beijing Eye Study and others)."""
-    long_eye = plan.has(Condition.PATHOLOGIC_MYOPIA)
+    # Many long eyes are tessellated and nothing more (META-PM category 1): that alone is no pathologic myopia.
+    long_eye = plan.has(Condition.PATHOLOGIC_MYOPIA) or random.random() < _LONG_AND_HEALTHY
     youth = max(0.0, 1 - plan.age / 60)
     scale = math.exp(random.normal(0, 0.085))
     # The vessels of a long eye are stretched.
@@ -218,6 +221,8 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
     median = float(np.interp(anatomy.disc_height_um / 1000, (1.2, 1.5, 1.8, 1.9), (0.33, 0.42, 0.50, 0.55)))
     ageing = max(0.0, plan.age - 40) / 60
     crescent = float(random.uniform(0.05, 0.35 + 0.2 * ageing)) if random.random() < 0.28 + 0.3 * ageing else 0.0
+    if anatomy.tessellation > 0.6 and random.random() < 0.6:
+        crescent = max(crescent, float(random.uniform(0.1, 1.0)))
     nerve = NerveHead(
         cup_ratio=float(np.clip(random.normal(median, (limit - median) / 1.96), 0.05, limit)),
         pallor=float(np.clip(random.normal(0.06, 0.05), 0, 0.2)),
@@ -381,7 +386,7 @@ def _attempt(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> Eye:
         ]  # fmt: skip
     if plan.has(Condition.PATHOLOGIC_MYOPIA):
         signs = random.random(4)
-        diffuse = float(random.uniform(0.3, 1)) if signs[0] < 0.75 else 0.0
+        diffuse = float(random.uniform(0.4, 1)) if signs[0] < 0.75 else 0.0
         staphyloma = float(random.uniform(0.3, 1)) if signs[1] < 0.5 or diffuse == 0 else 0.0
         myopia = MyopicChange(staphyloma=staphyloma, diffuse_atrophy=diffuse)
         lesions += myopic_lesions(random, anatomy, patchy=bool(signs[2] < 0.62), cracks=bool(signs[3] < 0.25))
