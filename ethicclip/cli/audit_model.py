@@ -74,10 +74,12 @@ def perform(
         recorded,
     )
     from ethicclip.clip import load
+    from ethicclip.clip.shipped import locate
     from ethicclip.files import read_json
     from ethicclip.pairs import PairSet
     from ethicclip.pairs.canaries import read_canaries
 
+    run_folder = locate(run_folder)
     model = load(run_folder)
     coins, said = run_folder / "restricted" / "canaries.json", run_folder / "privacy.json"
     inside, outside = PairSet.open(members), PairSet.open(non_members)

@@ -20,7 +20,7 @@ NAME = "evaluate"
 
 
 def command(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run, or an open_clip model folder.")],
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run, an open_clip folder, or builtin.")],
     cohort: Annotated[Path, typer.Option("--cohort", help="Labelled real eyes.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the evaluation.")],
     label_column: Annotated[
@@ -72,8 +72,10 @@ def perform(
         recorded,
     )
     from ethicclip.clip import load
+    from ethicclip.clip.shipped import locate
     from ethicclip.evaluation import evaluate
 
+    run_folder = locate(run_folder)
     model = load(run_folder)
     with recorded(ledger, NAME, settings) as run:
         for artifact in model_artifacts(run_folder):

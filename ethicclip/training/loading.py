@@ -122,6 +122,14 @@ class Example:
     truth: Truth | None
 
 
+def quarter_of_memory() -> int:
+    """Bytes; a machine that does not say how much memory it has gets a gigabyte's worth."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (ValueError, OSError):
+        return 1 << 30
+
+
 class Loader:
     """Iterates the batches of a run from any step on.
 
@@ -130,7 +138,8 @@ class Loader:
         recipe: How a pair becomes an example.
         order: Which pairs a step takes.
         workers: Decoding processes; 0 decodes in this one.
-        cache_bytes: How much memory preprocessed pictures may take; pairs seen once are then not decoded again.
+        cache_bytes: How much memory preprocessed pictures may take, so that pairs seen once are not decoded again; a
+            quarter of the machine's by default.
     """
 
     def __init__(
@@ -140,13 +149,14 @@ class Loader:
         order: Order,
         *,
         workers: int = 0,
-        cache_bytes: int = 1 << 30,
+        cache_bytes: int | None = None,
     ) -> None:
         self._sources = sources
         self._recipe = recipe
         self._order = order
         maps = GRID * GRID * len(STRUCTURES) if recipe.dense else 0
-        self._room = max(0, cache_bytes // (3 * recipe.preprocess.size**2 + maps))
+        given = quarter_of_memory() if cache_bytes is None else cache_bytes
+        self._room = max(0, given // (3 * recipe.preprocess.size**2 + maps))
         self._cache: dict[int, Prepared] = {}
         self._pool = _start_pool(sources, recipe, workers) if workers > 0 else None
         self._workers = max(1, workers)

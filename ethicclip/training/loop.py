@@ -94,7 +94,7 @@ def train(
     *,
     resume: bool = False,
     workers: int = 0,
-    cache_bytes: int = 1 << 30,
+    cache_bytes: int | None = None,
     canary_seed: int | None = None,
     progress: Progress = SILENT,
 ) -> TrainResult:
@@ -106,7 +106,8 @@ def train(
         out: The run folder; new or empty, or with `resume` one that holds this same run unfinished.
         resume: Go on from the last checkpoint; from the start where there is none yet.
         workers: Processes that decode pictures; 0 decodes in this one. Changes no result.
-        cache_bytes: Memory for preprocessed pictures, which are then decoded once only. Changes no result.
+        cache_bytes: Memory for preprocessed pictures, which are then decoded once only; a quarter of the machine's by
+            default. Changes no result.
         canary_seed: Of the canaries' coins; None takes them from the operating system.
         progress: Where to report.
 
