@@ -21,7 +21,9 @@ FLAGS = ("amd", "aon", "crp", "dm", "dme", "em", "gc", "htr", "pm", "rvo")
 READABLE = ("is_fundus", "is_macular_readable", "is_optic_disc_readable", "is_retinal_region_readable")
 
 
-def row(number: int, *, grade: int | str = 0, eye: int | str = 0, bad: tuple[str, ...] = (), **set_: int) -> dict[str, Any]:
+def row(
+    number: int, *, grade: int | str = 0, eye: int | str = 0, bad: tuple[str, ...] = (), **set_: int
+) -> dict[str, Any]:
     """One row of the published table."""
     flags = {f"is_{name}": set_.get(name, 0) for name in FLAGS}
     readable = {name: int(name not in bad) for name in READABLE}
@@ -128,7 +130,9 @@ def test_advice_alone_is_a_caption_and_no_label(images: Path, tmp_path: Path) ->
 def test_numbers_name_files_and_gradings_of_readability_choose(images: Path, tmp_path: Path) -> None:
     rows = [{**row(number), "file_name": number} for number in range(3)]
     rows[1]["is_optic_disc_readable"] = 0
-    path = as_csv(tmp_path / "a.csv", [{"idx" if name == "file_name" else name: v for name, v in r.items()} for r in rows])
+    path = as_csv(
+        tmp_path / "a.csv", [{"idx" if name == "file_name" else name: v for name, v in r.items()} for r in rows]
+    )
     result = import_synfundus(path, images, tmp_path / "pairs", SynFundusSettings(readable="all"))
     assert [pair.record["source_file"] for pair in PairSet.open(tmp_path / "pairs")] == ["0.png", "2.png"]
     assert result.left_out == {"a part cannot be read": 1}
