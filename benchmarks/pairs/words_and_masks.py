@@ -1,6 +1,6 @@
 """How much the captions differ, whether the text encoder sees their diagnosis, and what masks cost on disk.
 
-Run: python benchmarks/pairs/words_and_masks.py [--quick]. Prints three tables, writes benchmarks/results/
+Run: python benchmarks/pairs/words_and_masks.py [--quick]. Prints two tables, writes benchmarks/results/
 pairs_words_and_masks.json. Captions need no picture; masks are compared as one stacked PNG and as one PNG a layer.
 """
 
@@ -34,10 +34,9 @@ def wordings(name: str, language: str) -> list[str]:
     """Every wording of a diagnosis, without the spaces that a tokenizer puts between Chinese characters."""
     found = []
     for text in grammar(language)["diagnoses"][name]:
-        options = re.search(r"\[([^\]]*)\]", text)
-        found += (
-            [text.replace(options.group(0), option) for option in options.group(1).split("|")] if options else [text]
-        )
+        choice = re.search(r"\[([^\]]*)\]", text)
+        options = choice.group(1).split("|") if choice else [""]
+        found += [text.replace(choice.group(0), option) if choice else text for option in options]
     lens = [word for words in grammar(language)["lens"].values() for word in words]
     return [squeezed(text.replace("{lens}", word)) for text in found for word in (lens if "{lens}" in text else [""])]
 
@@ -124,8 +123,8 @@ def main() -> None:
     print(f"{'px':>5} {'image B':>9} {'masks B, stacked':>17} {'one file a layer':>17} {'encoding ms':>12}")
     for size, row in drawn.items():
         print(
-            f"{size:>5} {row['image_bytes']:>9.0f} {row['stacked_bytes']:>17.0f} {row['one_file_a_layer_bytes']:>17.0f} "
-            f"{row['encoding_ms']:>12.2f}"
+            f"{size:>5} {row['image_bytes']:>9.0f} {row['stacked_bytes']:>17.0f} "
+            f"{row['one_file_a_layer_bytes']:>17.0f} {row['encoding_ms']:>12.2f}"
         )
     RESULTS.mkdir(exist_ok=True)
     facts = {"captions": words, "masks": drawn, "context": CONTEXT}
