@@ -20,12 +20,12 @@ def command(
     columns: Annotated[int, typer.Option("--columns", min=1, max=40, help="Pictures a condition.")] = 8,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Which eyes.")] = 0,
     good_quality: Annotated[
-        bool, typer.Option("--good-quality", help="Leave blur, haze, dust and their kin out.")
+        bool, typer.Option("--good-quality", help="Leave blur, haze and their kin out of the rows of conditions.")
     ] = False,
     ledger: options.Ledger = options.DEFAULT_LEDGER,
     json: options.Json = False,
 ) -> int:
-    """Draw a contact sheet of phantom eyes, one row for each condition and grade."""
+    """Draw a contact sheet of phantom eyes: a row for each condition, grade, stage and defect of docs/conditions.md."""
     from ethicclip.cli.recording import file_artifact
     from ethicclip.generation import preview
     from ethicclip.provenance import record_run

@@ -9,15 +9,20 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import yaml
 
 from ethicclip.generation import grading
-from ethicclip.generation.findings import HAEMORRHAGES, Eye, Photograph, Process, Quadrant
+from ethicclip.generation.findings import HAEMORRHAGES, Eye, Lesion, Photograph, Process, Quadrant
 from ethicclip.generation.findings import LesionKind as Kind
 from ethicclip.terms import Condition
+
+_MEDIA_DENSITY = 0.45
+"""Lens opacity from which nobody calls the picture clear."""
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -34,8 +39,23 @@ def grammar(language: str) -> dict[str, Any]:
     return loaded
 
 
-def _amount(count: int) -> str:
-    return "few" if count <= 4 else "several" if count <= 15 else "many"
+_MACULA_UM = 2750.0
+"""Radius of the macula between the arcades; lesions that all lie within are named as macular."""
+
+
+def _counted(eye: Eye, lesions: Sequence[Lesion]) -> dict[str, str]:
+    """What fills the slots of a sign that can be counted: how many, and where most of them lie."""
+    count = len(lesions)
+    places = Counter(eye.quadrant(item).value for item in lesions)
+    most, share = max(places.items(), key=lambda item: item[1])
+    if all(item.foveal_distance_um <= _MACULA_UM for item in lesions):
+        place = "macula"
+    elif count >= 3 and share >= 0.75 * count:
+        place = "quadrant"
+    else:
+        place = "all" if len(places) == len(Quadrant) and count >= 8 else "none"
+    amount = "single" if count == 1 else "few" if count <= 4 else "several" if count <= 15 else "many"
+    return {"amount": amount, "count": str(count), "place": place, "quadrant": most}
 
 
 _COUNTED = {
@@ -75,22 +95,21 @@ def _lesion_signs(eye: Eye) -> list[Sign]:
     if places and min(places.count(item) for item in Quadrant) > 20:
         signs.append(("severe_blood", {}))
     elif blood := eye.of(Kind.DOT_HAEMORRHAGE, Kind.BLOT_HAEMORRHAGE):
-        signs.append(("dot_blot", {"amount": _amount(len(blood))}))
+        signs.append(("dot_blot", _counted(eye, blood)))
     for kind, name in _COUNTED.items():
         if lesions := eye.of(kind):
-            signs.append((name, {"amount": _amount(len(lesions))}))
-    drusen = [item.diameter_um for item in eye.of(Kind.DRUSEN)]
+            signs.append((name, _counted(eye, lesions)))
+    drusen = eye.of(Kind.DRUSEN)
     sizes = {
-        "large_drusen": [size for size in drusen if size >= grading.LARGE_DRUSEN_UM],
-        "medium_drusen": [size for size in drusen if grading.MEDIUM_DRUSEN_UM <= size < grading.LARGE_DRUSEN_UM],
+        "large_drusen": [item for item in drusen if item.diameter_um >= grading.LARGE_DRUSEN_UM],
+        "medium_drusen": [item for item in drusen if item.diameter_um >= grading.MEDIUM_DRUSEN_UM],
+        "few_drusen": list(drusen),
     }
     for name, chosen in sizes.items():
         if chosen:
-            signs.append((name, {"amount": _amount(len(chosen))}))
+            single = name == "few_drusen" and len(chosen) == 1
+            signs.append(("one_druse", {}) if single else (name, _counted(eye, chosen)))
             break
-    else:
-        if drusen:
-            signs.append(("few_drusen", {}))
     if eye.of(Kind.PIGMENT_CLUMP, process=Process.DEGENERATIVE):
         signs.append(("pigment", {}))
     if eye.of(Kind.PATCHY_ATROPHY, process=Process.MYOPIC):
@@ -141,7 +160,7 @@ def signs_of(eye: Eye) -> list[Sign]:
     """Every sign that a reader could name, the telling ones first."""
     signs = _nerve_signs(eye) + _vessel_signs(eye) + _lesion_signs(eye)
     if eye.media.density >= grading.CATARACT_DENSITY:
-        degree = "mild" if eye.media.density < 0.45 else "moderate" if eye.media.density < 0.68 else "dense"
+        degree = "mild" if eye.media.density < _MEDIA_DENSITY else "moderate" if eye.media.density < 0.68 else "dense"
         signs.insert(0, (f"lens_{degree}", {}))
     if eye.myopia.staphyloma > 0:
         signs.append(("staphyloma", {}))
@@ -149,6 +168,18 @@ def signs_of(eye: Eye) -> list[Sign]:
         signs.append(("diffuse_atrophy", {}))
     if eye.anatomy.tessellation > 0.55:
         signs.append(("tigroid" if grading.has_pathologic_myopia(eye) else "tessellated", {}))
+    return signs
+
+
+def healthy_signs(eye: Eye) -> list[Sign]:
+    """What a reader could say of a healthy eye's disc, vessels, macula and background, as far as it is so."""
+    signs: list[Sign] = [("normal_disc", {}), ("normal_vessels", {})]
+    if not any(item.foveal_distance_um <= _MACULA_UM for item in eye.lesions):
+        signs.append(("normal_macula", {}))
+    if eye.anatomy.foveal_reflex > 0.3:
+        signs.append(("foveal_reflex", {}))
+    if not eye.lesions and eye.anatomy.tessellation <= 0.4:
+        signs.append(("normal_ground", {}))
     return signs
 
 
@@ -186,10 +217,18 @@ class _Writer:
 
     def slot(self, name: str, slots: dict[str, str]) -> str:
         eye, photograph = self.eye, self.photograph
-        if name == "eye":
-            return self.pick(self.grammar["eye"][eye.laterality.value])
-        if name in ("amount", "quadrant", "side"):
-            return self.pick(self.grammar[name][slots[name]])
+        if name in ("eye", "tag"):
+            return self.pick(self.grammar[name][eye.laterality.value])
+        if name in ("amount", "place", "quadrant", "side"):
+            return self.fill(self.pick(self.grammar[name][slots[name]]), slots)
+        if name == "count":
+            count = int(slots["count"])
+            return str(self.grammar["numbers"].get(count, count))
+        if name == "tens":
+            # The next lower ten, so that "more than" is true.
+            return str((int(slots["count"]) - 1) // 10 * 10)
+        if name == "s":
+            return str(self.grammar["plural"]["one" if slots["count"] == "1" else "more"])
         if name == "lens":
             media = eye.media
             kinds = {
@@ -200,6 +239,9 @@ class _Writer:
             return self.pick(self.grammar["lens"][max(kinds, key=lambda kind: kinds[kind])])
         if name == "cup":
             return f"{eye.nerve.cup_ratio:.1f}"
+        if name == "cup_fine":
+            # Readers estimate in steps of 0.05.
+            return f"{round(eye.nerve.cup_ratio * 20) / 20:.2f}"
         if name == "age":
             return str(eye.age)
         if name == "field":
@@ -209,14 +251,20 @@ class _Writer:
             part = photograph.centre_x_um / disc_x
             return self.pick(self.grammar["centre"]["macula" if part < 0.25 else "disc" if part > 0.75 else "between"])
         if name == "quality":
-            defects = photograph.defects
-            kind = "unreadable" if not photograph.readable else defects[0] if defects else "good"
-            return self.pick(self.grammar["quality"][kind])
+            return self.pick(self.grammar["quality"][self.quality()])
         if name == "view":
             return self.fill(self.pick(self.grammar["view"]), {})
         if name == "signs":
             return self.signs()
         return self.impression()
+
+    def quality(self) -> str:
+        """The kind of quality to speak of: what is worst, or how far an opaque lens lets see."""
+        if not self.photograph.readable:
+            return "unreadable"
+        if self.photograph.defects:
+            return self.photograph.defects[0]
+        return "media" if self.eye.media.density >= _MEDIA_DENSITY else "good"
 
     def join(self, parts: list[str], last: str) -> str:
         if len(parts) == 1:
@@ -227,16 +275,17 @@ class _Writer:
     def signs(self) -> str:
         found = self.found
         if self.normal:
-            healthy: list[Sign] = [("normal_disc", {}), ("normal_macula", {}), ("normal_vessels", {})]
-            found = found + [
-                healthy[int(item)] for item in self.random.permutation(3)[: int(self.random.integers(1, 4))]
-            ]
-        most = int(self.random.integers(2, 6))
+            healthy = healthy_signs(self.eye)
+            chosen = self.random.permutation(len(healthy))[: int(self.random.integers(1, len(healthy) + 1))]
+            found = found + [healthy[int(item)] for item in chosen]
+        fewest, most_named = self.grammar["signs_named"]
+        most = int(self.random.integers(fewest, most_named + 1))
         if len(found) > most:
             # Readers name the main signs; which of them varies.
             kept = np.sort(self.random.permutation(len(found))[:most])
             found = [found[int(item)] for item in kept]
-        return self.join([self.fill(self.pick(self.grammar["signs"][name]), slots) for name, slots in found], "last")
+        texts = [self.fill(self.pick(self.grammar["signs"][name]), slots) for name, slots in found]
+        return self.join(texts, "healthy" if self.normal else "last")
 
     def impression(self) -> str:
         return self.join(
@@ -244,12 +293,25 @@ class _Writer:
         )
 
     def write(self) -> str:
-        text = self.fill(self.pick(self.grammar["normal_frames" if self.normal else "frames"]), {}).strip()
+        frames = "normal_frames" if self.normal else "frames"
+        if not self.photograph.readable:
+            # Nobody lists signs of a picture that cannot be read; what the eye has is known all the same.
+            frames = "unreadable_frames"
+        text = self.fill(self.pick(self.grammar[frames]), {}).strip()
         stop = self.grammar["join"]["stop"]
         if stop != ".":
             return text
         sentences = re.split(r"(?<=[.:]) ", text)
         return " ".join(part[:1].upper() + part[1:] for part in sentences)
+
+
+def example_signs(eye: Eye, photograph: Photograph, language: str, random: np.random.Generator) -> dict[str, str]:
+    """Every sign of an eye by its name in the grammar, each in one wording; for tables."""
+    writer = _Writer(eye, photograph, language, random)
+    return {
+        name: writer.fill(writer.pick(writer.grammar["signs"][name][:1]), slots)
+        for name, slots in (healthy_signs(eye) if writer.normal else writer.found)
+    }
 
 
 def write_captions(

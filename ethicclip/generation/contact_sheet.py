@@ -1,4 +1,4 @@
-"""A contact sheet of phantoms by condition, to be looked at by someone who knows eyes."""
+"""A contact sheet of phantoms with the rows of docs/conditions.md, to be looked at by someone who knows eyes."""
 
 from __future__ import annotations
 
@@ -8,30 +8,14 @@ import cv2
 import numpy as np
 
 from ethicclip.files import write_bytes
+from ethicclip.generation.catalogue import entries
 from ethicclip.generation.marking import encode_marked
 from ethicclip.generation.phantom import PhantomEngine
-from ethicclip.generation.recipes import FindingsRecipe
 from ethicclip.generation.settings import GenerateSettings
 from ethicclip.imaging import Pixels
 from ethicclip.progress import SILENT, Progress
-from ethicclip.terms import Condition, name
 
 _HEADER_PX = 22
-
-
-def _rows() -> list[tuple[str, FindingsRecipe]]:
-    rows = [(name(Condition.NORMAL, "en"), FindingsRecipe(conditions=(Condition.NORMAL,)))]
-    rows += [
-        (
-            f"{name(Condition.DIABETIC_RETINOPATHY, 'en')}, grade {grade}",
-            FindingsRecipe(conditions=(Condition.DIABETIC_RETINOPATHY,), dr_grade=grade),
-        )
-        for grade in range(1, 5)
-    ]
-    both = (Condition.DIABETIC_RETINOPATHY, Condition.DIABETIC_MACULAR_OEDEMA)
-    rows.append((name(Condition.DIABETIC_MACULAR_OEDEMA, "en"), FindingsRecipe(conditions=both)))
-    single = [item for item in Condition if item not in (Condition.NORMAL, *both)]
-    return rows + [(name(item, "en"), FindingsRecipe(conditions=(item,))) for item in single]
 
 
 def _titled(strip: Pixels, title: str) -> Pixels:
@@ -49,25 +33,27 @@ def preview(
     good_quality: bool = False,
     progress: Progress = SILENT,
 ) -> Path:
-    """Write a PNG with a row of pictures for every condition.
+    """Write a PNG with a row of pictures for every condition and every defect of quality.
 
     Args:
         out: The file to write; replaced when it exists.
         size: Side of a picture in pixels.
         columns: Pictures a condition.
         seed: Which eyes.
-        good_quality: Leave defects of quality out.
+        good_quality: Leave defects of quality out, but for the rows that show them.
         progress: Where to report.
     """
     strips = []
-    rows = _rows()
+    rows = entries()
     with progress.task("preview", total=len(rows), unit="conditions") as bar:
-        for row, (title, recipe) in enumerate(rows):
-            findings = recipe.model_copy(update={"quality": "good"}) if good_quality else recipe
+        for row, entry in enumerate(rows):
+            recipe = entry.recipe
+            clear = good_quality and recipe.quality == "any"
+            findings = recipe.model_copy(update={"quality": "good"}) if clear else recipe
             engine = PhantomEngine(GenerateSettings(count=columns * len(rows), size=size, seed=seed, findings=findings))
             # Other numbers in every row, or all rows would show the same cameras.
             strip = np.concatenate([engine.image(row * columns + column) for column in range(columns)], axis=1)
-            strips.append(_titled(strip, title))
+            strips.append(_titled(strip, entry.title))
             bar.advance()
     write_bytes(out, encode_marked(np.concatenate(strips), "png", quality=100))
     return out

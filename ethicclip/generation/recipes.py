@@ -84,6 +84,18 @@ SECTIONS: Mapping[str, Limits] = {
     "photograph": PHOTOGRAPH,
 }
 
+SINGLE = frozenset(
+    {
+        LesionKind.MACULAR_HOLE,
+        LesionKind.EPIRETINAL_MEMBRANE,
+        LesionKind.MACULAR_THICKENING,
+        LesionKind.NEOVASCULAR_MEMBRANE,
+        LesionKind.DISCIFORM_SCAR,
+        LesionKind.VITREOUS_HAEMORRHAGE,
+    }
+)
+"""Kinds of which an eye has one or none."""
+
 _OWN_NAMES = {"cup_ratio", "notch", "pigmentation", "field_deg", "camera", "occluded", "centre_x_um", "centre_y_um"}
 _FLAT: Limits = {"age": (1, 100), "pigmentation": _SHARE, "cup_ratio": (0, 0.98), "field_deg": (25, 60)}
 
@@ -199,6 +211,15 @@ class FindingsRecipe(Settings):
         missing = sorted(self.implied - set(conditions))
         if missing:
             raise ValueError(f"a stage, type or notch is fixed that needs {missing[0].value} among the conditions")
+
+    @field_validator("lesions")
+    @classmethod
+    def _possible_counts(cls, value: dict[LesionKind, LesionRecipe]) -> dict[LesionKind, LesionRecipe]:
+        for kind in SINGLE & set(value):
+            count = value[kind].count
+            if count is not None and count[1] > 1:
+                raise ValueError(f"an eye has at most one {kind.value}, and {count[1]} are asked for")
+        return value
 
     @property
     def implied(self) -> frozenset[Condition]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from ethicclip.generation import GenerateSettings, PhantomEngine
-from ethicclip.generation.captions import diagnoses_of, grammar, signs_of, write_captions
+from ethicclip.generation.captions import _Writer, diagnoses_of, grammar, healthy_signs, signs_of, write_captions
+from ethicclip.generation.findings import Lesion, Media
 from ethicclip.generation.recipes import FindingsRecipe
-from ethicclip.generation.streams import stream
+from ethicclip.generation.streams import Stream, stream
+
+from .test_grading import HEALTHY, lesion
 
 DISEASE = {
     "en": re.compile(
@@ -53,7 +57,72 @@ def test_captions_are_many_consistent_and_deterministic(language: str) -> None:
         distinct.update(texts)
         total += len(texts)
     assert total >= 1450
-    assert len(distinct) > (1200 if language == "en" else 1100)
+    assert len(distinct) > 0.98 * total
+
+
+@pytest.mark.parametrize(("language", "share"), [("en", 0.99), ("zh", 0.985)])
+def test_pictures_hardly_ever_share_their_caption(language: str, share: float) -> None:
+    """Of 10,000 findings 9,883 had a caption of their own in English and 9,831 in Chinese; here of 1,500."""
+    engine = PhantomEngine(GenerateSettings(count=1500))
+    first = {
+        write_captions(*engine.case(index), language, stream(0, 0, index, Stream.CAPTION), count=1)[0]
+        for index in range(1500)
+    }
+    assert len(first) > share * 1500
+
+
+def lesions(count: int, *, x: float = -1000.0, y: float = -1000.0) -> tuple[Lesion, ...]:
+    return (lesion("microaneurysm", x, y),) * count
+
+
+@pytest.mark.parametrize(
+    ("found", "english", "chinese"),
+    [
+        (lesions(1), r"^(a single|one|an isolated|a solitary) .*microaneurysm\b(?!s)", r"1处|个别|孤立"),
+        (lesions(3), r"^(a few|some|occasional|sparse|three) .*microaneurysms", r"少量|个别|偶见|数个|3处"),
+        (lesions(12), r"^(several|multiple|scattered|a number of|about 12) ", r"散在|多处|多个|约12处"),
+        (lesions(31), r"^(numerous|many|widespread|abundant|more than 30) ", r"大量|广泛|密集|较多|弥漫"),
+        (lesions(30), r"^(numerous|many|widespread|abundant|more than 20) ", r"大量|广泛|密集|较多|弥漫"),
+    ],
+)
+def test_numbers_are_true(found: tuple[Lesion, ...], english: str, chinese: str) -> None:
+    eye, photograph = replace(HEALTHY, lesions=found), PhantomEngine(GenerateSettings(count=1)).case(0)[1]
+    ((name, slots),) = signs_of(eye)
+    assert name == "microaneurysm"
+    for language, wanted in (("en", english), ("zh", chinese)):
+        for draw in range(30):
+            writer = _Writer(eye, photograph, language, stream(5, draw))
+            phrase = next(text for text in grammar(language)["signs"][name] if "{amount}" in text)
+            assert re.search(wanted, writer.fill(phrase, slots)), writer.fill(phrase, slots)
+
+
+@pytest.mark.parametrize(
+    ("places", "place"),
+    [
+        ([(-1000, -1000), (1000, 1000)], "macula"),
+        ([(-4000, -4000)] * 3 + [(4000, 4000)], "quadrant"),
+        ([(-4000, -4000)] * 2, "none"),
+        ([(-4000, -4000), (-4000, 4000), (6000, -4000), (6000, 4000)] * 2, "all"),
+        ([(-4000, -4000), (-4000, 4000), (6000, -4000), (6000, 4000)], "none"),
+    ],
+)
+def test_a_place_is_named_where_lesions_lie_together(places: list[tuple[float, float]], place: str) -> None:
+    eye = replace(HEALTHY, lesions=tuple(lesion("microaneurysm", x, y) for x, y in places))
+    assert signs_of(eye)[0][1]["place"] == place
+
+
+def test_words_on_quality_and_health_do_not_contradict_the_findings() -> None:
+    photograph = replace(PhantomEngine(GenerateSettings(count=1)).case(0)[1], blur=2.0, haze=0.0, shadow=0.0,
+                         crescent=0.0, glare=0.0, colour=(0.6, 0.3, 0.2))  # fmt: skip
+    dense, torn = replace(HEALTHY, media=Media(nuclear=0.8)), replace(photograph, blur=20.0)
+    assert _Writer(HEALTHY, photograph, "en", stream(1)).quality() == "good"
+    assert _Writer(dense, photograph, "en", stream(1)).quality() == "media"
+    assert _Writer(dense, torn, "en", stream(1)).quality() == "unreadable"
+    drusen = replace(HEALTHY, lesions=(lesion("drusen", 300, 0, 40, "ageing"),))
+    assert [name for name, _ in healthy_signs(drusen)] == ["normal_disc", "normal_vessels"]
+    shining = replace(HEALTHY, anatomy=replace(HEALTHY.anatomy, foveal_reflex=0.8))
+    assert "foveal_reflex" in [name for name, _ in healthy_signs(shining)]
+    assert "foveal_reflex" not in [name for name, _ in healthy_signs(HEALTHY)]
 
 
 def engine_labels(eye: object) -> list[str]:
@@ -64,8 +133,8 @@ def engine_labels(eye: object) -> list[str]:
 
 def test_the_right_eye_is_named() -> None:
     sides = {
-        ("left", "en"): r"left eye|OS",
-        ("right", "en"): r"right eye|OD",
+        ("left", "en"): r"\b[Ll]eft\b|\bOS\b|\bLE\b",
+        ("right", "en"): r"\b[Rr]ight\b|\bOD\b|\bRE\b",
         ("left", "zh"): r"左眼|OS",
         ("right", "zh"): r"右眼|OD",
     }
@@ -82,8 +151,10 @@ def test_the_right_eye_is_named() -> None:
 
 
 def test_every_name_stands_in_both_grammars() -> None:
-    for part in ("signs", "diagnoses", "amount", "quadrant", "quality", "eye", "side", "lens", "centre"):
-        assert set(grammar("en")[part]) == set(grammar("zh")[part])
+    assert set(grammar("en")) == set(grammar("zh"))
+    for part, entries in grammar("en").items():
+        if isinstance(entries, dict):
+            assert set(entries) == set(grammar("zh")[part]), part
     engine = PhantomEngine(GenerateSettings(count=600, seed=5))
     seen: set[str] = set()
     for index in range(600):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from ethicclip.errors import BadInputError, UsageError
 from ethicclip.generation import GenerateSettings, PhantomEngine, generate, plan, preview, simulate_cohort
+from ethicclip.generation.catalogue import describe, entries
 from ethicclip.generation.marking import DIGITAL_SOURCE_TYPE, source_type
 from ethicclip.imaging import read_image
 from ethicclip.pairs import PairSet
@@ -161,6 +163,17 @@ def test_a_larger_population_begins_with_the_smaller_one(tmp_path: Path) -> None
 def test_the_contact_sheet_has_a_row_for_every_condition(tmp_path: Path) -> None:
     sheet = preview(tmp_path / "sheet.png", size=128, columns=1)
     pixels = read_image(sheet)
-    # 12 conditions, diabetic retinopathy by its four grades; each row has a title of 22 pixels.
-    assert pixels.shape == (15 * (128 + 22), 128, 3)
+    # 12 conditions, retinopathy by 4 grades, AMD by 4 stages, occlusion by 2 types, 5 defects; titles of 22 pixels.
+    assert len(entries()) == 12 + 3 + 3 + 1 + 5
+    assert pixels.shape == (len(entries()) * (128 + 22), 128, 3)
     assert source_type(sheet.read_bytes()) == DIGITAL_SOURCE_TYPE
+
+
+def test_every_entry_of_the_catalogue_says_what_it_is() -> None:
+    for number, entry in enumerate(entries()):
+        if number % 4 == 0:
+            described = describe(entry, seed=number)
+            assert described.signs
+            assert described.caption
+            assert re.search("[\u4e00-\u9fff]", described.caption_zh)
+            assert "100 %" in described.signs[0] or entry.defect

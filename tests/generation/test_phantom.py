@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import pickle
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -65,6 +66,13 @@ def test_every_format_carries_the_mark(suffix: str) -> None:
     assert pair.suffix == suffix
     assert source_type(pair.image) == DIGITAL_SOURCE_TYPE
     assert read_image(pair.image).shape == (128, 128, 3)
+    # As any reader of XMP finds it: the packet in the place of its format, well-formed, with the term of IPTC.
+    with Image.open(io.BytesIO(pair.image)) as image:
+        packet = image.info["XML:com.adobe.xmp" if suffix == "png" else "xmp"]
+    text = packet.decode() if isinstance(packet, bytes) else packet
+    description = ElementTree.fromstring(text[text.index("<x:xmpmeta") : text.index("<?xpacket end")])[0][0]
+    iptc = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
+    assert description.attrib[iptc] == "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"
 
 
 def test_a_picture_without_the_mark_is_told_apart() -> None:
