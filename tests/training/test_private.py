@@ -294,7 +294,7 @@ def test_canaries_are_put_in_by_coins_that_stay_restricted(tmp_path, keys, priva
     assert record["count"] == len(record["coins"]) == 12
     assert 0 < sum(record["coins"]) < 12
     assert stat.S_IMODE((out / "restricted").stat().st_mode) == 0o700
-    assert "coins" not in (out / "run.json").read_text()
+    assert '"coins"' not in (out / "run.json").read_text()
 
 
 def test_the_bank_is_public_and_its_targets_are_soft():
