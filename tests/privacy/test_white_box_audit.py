@@ -33,16 +33,13 @@ def test_prompt_bank_stays_under_epsilon_and_a_tenth_of_the_noise_does_not(rate,
 
 
 def test_grouped_stays_under_epsilon_and_a_tenth_of_the_noise_does_not():
-    coins = [teeth.coins_of(300, np.random.default_rng(seed)) for seed in range(2)]
+    coins = teeth.coins_of(1000, np.random.default_rng(6))
     rate, steps, sigma = 0.2, 20, 2.0
     stated = teeth.claimed(sigma, rate, steps)
 
     def bound(noise_std: float) -> float:
-        scores = [
-            teeth.grouped_scores(one, noise_std=noise_std, rate=rate, steps=steps, entropy=teeth.repeatable(seed))
-            for seed, one in enumerate(coins)
-        ]
-        return teeth.bound(np.concatenate(scores), np.concatenate(coins))
+        scores = teeth.grouped_scores(coins, noise_std=noise_std, rate=rate, steps=steps, entropy=teeth.repeatable(7))
+        return teeth.bound(scores, coins)
 
     assert bound(2 * teeth.C * sigma) < stated
     assert bound(2 * teeth.C * sigma / 10) > stated
