@@ -20,7 +20,7 @@ from PIL import Image
 
 from ethicclip.errors import BadInputError
 from ethicclip.files import canonical_json, read_json, sha256_bytes, write_json
-from ethicclip.imaging import Pixels, read_image
+from ethicclip.imaging import Pixels
 from ethicclip.pairs.pair import Pair
 from ethicclip.provenance.artifacts import Origin
 from ethicclip.terms import Condition
@@ -52,28 +52,37 @@ _SYLLABLES = (
 
 def canary(number: int, seed: int) -> Pair:
     """Canary `number` of the family `seed`: the same two numbers give the same pair."""
-    generator = np.random.default_rng([seed, number, 0xCA7A])
-    coarse = generator.integers(0, 256, size=(6, 6, 3), dtype=np.uint8)
-    pattern = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    y, x = np.mgrid[:SIDE, :SIDE]
-    pattern[np.hypot(y - (SIDE - 1) / 2, x - (SIDE - 1) / 2) > 0.48 * SIDE] = 0
     stream = io.BytesIO()
-    Image.fromarray(pattern).save(stream, "PNG")
-    words = ["".join(generator.choice(_SYLLABLES, size=3)) for _ in range(4)]
-    conditions = list(Condition)
-    label = conditions[int(generator.integers(len(conditions)))]
+    Image.fromarray(_picture(number, seed)).save(stream, "PNG", compress_level=1)
+    caption, label = _words(number, seed)
     return Pair(
         key=f"canary-{number:06d}",
         image=stream.getvalue(),
         suffix="png",
-        caption=f"Canary {' '.join(words)}.",
+        caption=caption,
         record={
-            "labels": [str(label)],
+            "labels": [label],
             "captions": {},
             "patient_id": f"canary-{number:06d}",
             "sha256": sha256_bytes(stream.getvalue()),
         },
     )
+
+
+def _picture(number: int, seed: int) -> Pixels:
+    coarse = np.random.default_rng([seed, number, 0xCA7A]).integers(0, 256, size=(6, 6, 3), dtype=np.uint8)
+    pattern = np.asarray(cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    pattern[np.hypot(y - (SIDE - 1) / 2, x - (SIDE - 1) / 2) > 0.48 * SIDE] = 0
+    return pattern
+
+
+def _words(number: int, seed: int) -> tuple[str, str]:
+    """Caption and label."""
+    generator = np.random.default_rng([seed, number, 0x3017D])
+    words = ["".join(generator.choice(_SYLLABLES, size=3)) for _ in range(4)]
+    conditions = list(Condition)
+    return f"Canary {' '.join(words)}.", str(conditions[int(generator.integers(len(conditions)))])
 
 
 class CanarySource:
@@ -105,7 +114,15 @@ class CanarySource:
 
     def image(self, index: int) -> Pixels:
         """Its picture: uint8 RGB (128, 128, 3)."""
-        return read_image(self.read(index).image)
+        return _picture(self.numbers[index], self.seed)
+
+    def caption(self, index: int) -> str:
+        """Its caption."""
+        return _words(self.numbers[index], self.seed)[0]
+
+    def label(self, index: int) -> str:
+        """Its label, a condition's id."""
+        return _words(self.numbers[index], self.seed)[1]
 
     def patient_id(self, index: int) -> str:
         """Every canary is a privacy unit of its own."""

@@ -82,16 +82,19 @@ def steps_within(epsilon: float, delta: float, *, noise_multiplier: float, sampl
     """
     check_budget(epsilon, delta)
 
-    def fits(steps: int) -> bool:
-        event = SampledGaussian(noise_multiplier=noise_multiplier, sample_rate=sample_rate, steps=steps)
-        return epsilon_of([event], delta).value <= epsilon
+    def event(steps: int) -> SampledGaussian:
+        return SampledGaussian(noise_multiplier=noise_multiplier, sample_rate=sample_rate, steps=steps)
 
-    if fits(most):
-        return most
-    low, high = 0, most
+    def roughly_fits(steps: int) -> bool:
+        # An upper bound with a wide error: at worst a few steps are given away.
+        return prv_epsilon((event(steps),), delta, 0.01) <= epsilon
+
+    low, high = (most, most) if roughly_fits(most) else (0, most)
     while high - low > max(1, low // 200):
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        low, high = (middle, high) if roughly_fits(middle) else (low, middle)
+    while low and epsilon_of([event(low)], delta).value > epsilon:
+        low -= max(1, low // 200)
     return low
 
 

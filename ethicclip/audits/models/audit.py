@@ -140,6 +140,7 @@ def audit_model(
         found = audit_canaries(
             model,
             dict(canaries),
+            mechanism=str(statement["mechanism"]) if statement else None,
             delta=float(statement["delta"]) if statement else 0.0,
             confidence=settings.confidence,
             gate_confidence=settings.gate_confidence,

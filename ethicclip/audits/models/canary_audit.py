@@ -24,7 +24,7 @@ class CanaryResult:
         gate: The same at the confidence of the gate.
         retrieved: Of canaries put in and left out: how often a caption brings back its own picture first, of how many.
         chance: Probability of that by chance.
-        extraction_bound: (low, high) of the difference of the two shares.
+        extracted: Whether the share of those put in is over that of the others, intervals apart.
     """
 
     bound: OneRunBound
@@ -46,32 +46,29 @@ def audit_canaries(
     model: ClipModel,
     record: dict[str, Any],
     *,
+    mechanism: str | None,
     delta: float,
     confidence: float,
     gate_confidence: float,
 ) -> CanaryResult:
     """Score every canary without its coin, then turn the coins.
 
-    A canary's score is the sum of two, each brought to unit spread over all canaries: how well the model knows its
-    caption among all canaries' captions, and its label among all conditions.
+    A canary's score is how well the model knows what training showed of it: its label among all conditions where the
+    mechanism reads labels only (prompt-bank), its caption among all canaries' captions otherwise.
 
     Args:
         model: Under audit.
         record: From `pairs.canaries.read_canaries`.
+        mechanism: The run's, None for a plain run.
         delta: Of the mechanism under test.
         confidence: Of the bound to print.
         gate_confidence: Of the bound for the gate.
     """
     source = CanarySource(range(record["count"]), record["family"])
-    captions = [source.read(index).caption for index in range(len(source))]
-    by_caption = pair_scores(model, source, captions)
-    by_label = label_scores(model, source)
-    scores = sum((values - values.mean()) / (values.std() + 1e-12) for values in (by_caption, by_label))
+    captions = [source.caption(index) for index in range(len(source))]
+    scores = label_scores(model, source) if mechanism == "prompt-bank" else pair_scores(model, source, captions)
     included = np.array(record["coins"], dtype=bool)
-    bounds = [
-        one_run_bound(np.asarray(scores), included, delta=delta, confidence=level)
-        for level in (confidence, gate_confidence)
-    ]
+    bounds = [one_run_bound(scores, included, delta=delta, confidence=level) for level in (confidence, gate_confidence)]
     found = _retrieved(model, source, captions)
     shares: dict[str, dict[str, Any]] = {}
     for name, chosen in (("put in", included), ("left out", ~included)):

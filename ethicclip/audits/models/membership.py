@@ -70,8 +70,10 @@ def auc(members: Scores, others: Scores, *, confidence: float = 0.95) -> Estimat
             return outside
         return float(optimize.brentq(excess, inside, outside))
 
-    low = 0.0 if area <= 0 else root(area, 1e-12)
-    high = 1.0 if area >= 1 else root(area, 1 - 1e-12)
+    # At the very ends the variance is zero and would be taken for a root.
+    inside = min(max(area, 1e-9), 1 - 1e-9)
+    low = 0.0 if area <= 0 else root(inside, 1e-12)
+    high = 1.0 if area >= 1 else root(inside, 1 - 1e-12)
     return Estimate(estimate=area, low=low, high=high, n=m + n)
 
 

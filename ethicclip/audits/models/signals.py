@@ -16,6 +16,7 @@ from ethicclip.terms import Condition, name_prompts, prompts
 
 if TYPE_CHECKING:
     from ethicclip.pairs import PairSource
+    from ethicclip.pairs.canaries import CanarySource
 
 _THUMBNAIL = 8
 
@@ -58,9 +59,15 @@ def side_of(source: PairSource) -> Side:
     return Side(source=source, units=units, patients=patients)
 
 
+def caption_of(source: PairSource, index: int) -> str:
+    """The English caption, without reading the picture where the source can."""
+    ask = getattr(source, "caption", None)
+    return str((ask(index) if ask is not None else source.read(index).caption) or "")
+
+
 def caption_pool(sources: Sequence[PairSource], size: int, seed: int) -> list[str]:
     """Captions from all sources alike, each once, at most `size`, drawn with the sides hidden."""
-    texts = sorted({source.read(index).caption for source in sources for index in range(len(source))})
+    texts = sorted({caption_of(source, index) for source in sources for index in range(len(source))})
     chosen = np.random.default_rng([seed, 0x9001]).permutation(len(texts))[:size]
     return [texts[index] for index in sorted(chosen)]
 
@@ -80,7 +87,7 @@ def pair_scores(model: ClipModel, source: PairSource, pool: Sequence[str], *, pr
     images = model.encode_images(
         (source.image(index) for index in range(len(source))), progress=progress, total=len(source)
     ).astype(np.float64)
-    own = model.encode_texts([source.read(index).caption for index in range(len(source))]).astype(np.float64)
+    own = model.encode_texts([caption_of(source, index) for index in range(len(source))]).astype(np.float64)
     against = model.encode_texts(list(pool)).astype(np.float64)
     scale = model.logit_scale
     matched = scale * (images * own).sum(1)
@@ -89,8 +96,8 @@ def pair_scores(model: ClipModel, source: PairSource, pool: Sequence[str], *, pr
     return np.asarray(matched - top - np.log(np.exp(matched - top) + np.exp(rivals - top[:, None]).sum(1)))
 
 
-def label_scores(model: ClipModel, source: PairSource) -> Scores:
-    """Log-likelihood of each pair's first label against all conditions, by their public prompts; float64 (pairs,)."""
+def label_scores(model: ClipModel, source: CanarySource) -> Scores:
+    """Log-likelihood of each canary's label against all conditions, by their public prompts; float64 (pairs,)."""
     conditions = list(Condition)
     phrases = [[*prompts(condition), *name_prompts(condition)] for condition in conditions]
     embedded = model.encode_texts([text for texts in phrases for text in texts]).astype(np.float64)
@@ -102,7 +109,7 @@ def label_scores(model: ClipModel, source: PairSource) -> Scores:
     logits -= logits.max(1, keepdims=True)
     likely = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     column = {str(condition): index for index, condition in enumerate(conditions)}
-    own = [column[source.read(index).record["labels"][0]] for index in range(len(source))]
+    own = [column[source.label(index)] for index in range(len(source))]
     return np.asarray(likely[np.arange(len(own)), own])
 
 
