@@ -9,7 +9,7 @@ import pytest
 from ethicclip.audits.artefacts import artefact_keypoints
 from ethicclip.audits.comparison import Pair
 from ethicclip.audits.description.local import LocalFeatures, Recipe, describe_picture
-from ethicclip.audits.description.pixel import global_descriptors, is_empty, mirrored, thumbnail, worst_tile
+from ethicclip.audits.description.pixel import global_descriptors, is_empty, mirrored, thumbnail, worst_tiles
 from ethicclip.audits.ladder import HARSH, KINDS, ORDINARY, plant
 from ethicclip.audits.naming import name_transformation
 from ethicclip.audits.search import nearest
@@ -109,8 +109,9 @@ def test_search_refuses_unequal_widths() -> None:
 def test_pixels_know_copies_from_other_eyes() -> None:
     eye, other = thumbnail(draw_eye(5)), thumbnail(draw_eye(6))
     copy = thumbnail(plant("jpeg70", draw_eye(5), np.random.default_rng(0)))
-    assert worst_tile(eye, eye) == 0.0
-    assert worst_tile(eye, copy) < 0.35 < worst_tile(eye, other)
+    same, near, far = worst_tiles(eye, np.stack([eye, copy, other]))
+    assert same == pytest.approx(0.0, abs=1e-5)
+    assert near < 0.35 < far
     assert (mirrored(mirrored(eye)) == eye).all()
     assert np.linalg.norm(global_descriptors(np.stack([eye, other])), axis=1) == pytest.approx([1, 1], abs=1e-5)
 

@@ -79,17 +79,22 @@ def working_frame(image: Pixels, *, side: int, field: FieldOfView | None = None)
     )
 
 
-def vessel_plane(frame: Frame, *, blur: float, clip_limit: float) -> Plane:
+def vessel_plane(frame: Frame, *, blur: float, clip_limit: float, unit: float) -> Plane:
     """The plane that keypoints are found on: green channel, blurred against noise, evened out, contrast limited.
 
     Vessels absorb green light, so that channel shows them best. Outside the field the mean of the field's edge
     fills in, so that the rim is no step.
+
+    Args:
+        frame: The picture in its working frame.
+        blur: Standard deviation of the smoothing, working pixels.
+        clip_limit: Of the adaptive histogram equalisation.
+        unit: Radius of a whole field, working pixels: what is evened out has this scale, also in a crop.
     """
     green = frame.pixels[..., 1].astype(np.float32)
     weight = frame.mask.astype(np.float32)
-    sigma = 0.12 * frame.radius
     small = cv2.resize(np.dstack([green * weight, weight]), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    spread = cv2.GaussianBlur(small, (0, 0), max(1.0, sigma / 4))
+    spread = cv2.GaussianBlur(small, (0, 0), max(1.0, 0.03 * unit))
     coarse = spread[..., 0] / np.maximum(spread[..., 1], 1e-3)
     mean = cv2.resize(coarse, (green.shape[1], green.shape[0]), interpolation=cv2.INTER_LINEAR)
     difference = cv2.GaussianBlur((green - mean) * weight, (0, 0), blur)
@@ -97,4 +102,6 @@ def vessel_plane(frame: Frame, *, blur: float, clip_limit: float) -> Plane:
     spread_inside = float(inside.std()) if inside.size else 0.0
     # Below a grey level of spread there is nothing but quantisation; amplifying it would invent vessels.
     even = np.clip(128 + difference * (28.0 / max(spread_inside, 1.0)), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.createCLAHE(clip_limit, (8, 8)).apply(even), dtype=np.uint8)
+    height, width = even.shape
+    tiles = (max(1, round(4 * width / unit)), max(1, round(4 * height / unit)))
+    return np.asarray(cv2.createCLAHE(clip_limit, tiles).apply(even), dtype=np.uint8)
