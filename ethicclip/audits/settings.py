@@ -66,7 +66,7 @@ class AuditSettings(Settings):
     side: int = Field(default=256, ge=128, le=2048)
     keypoints: int = Field(default=600, ge=50, le=5000)
     voting_keypoints: int = Field(default=300, ge=20, le=5000)
-    candidates: int = Field(default=8, ge=2, le=1000)
+    candidates: int = Field(default=5, ge=2, le=1000)
     impostor_pictures: int = Field(default=400, ge=0)
     sheet_pairs: int = Field(default=12, ge=1, le=100)
 

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ethicclip.audits.description.frame import vessel_plane, working_frame
+from ethicclip.audits.description.frame import Frame, vessel_plane, working_frame
+from ethicclip.audits.description.plane import Plane, small_plane
 from ethicclip.imaging import FieldOfView, Pixels, field_of_view
 
 Floats = npt.NDArray[np.float32]
@@ -121,16 +122,22 @@ def _wrapped(angles: Floats) -> Floats:
     return np.asarray((angles + np.pi) % (2 * np.pi) - np.pi, dtype=np.float32)
 
 
-def describe_picture(image: Pixels, recipe: Recipe, field: FieldOfView | None = None) -> LocalFeatures:
-    """The local features of an RGB uint8 picture; none for a picture without structure."""
+def describe_picture(image: Pixels, recipe: Recipe, field: FieldOfView | None = None) -> tuple[LocalFeatures, Plane]:
+    """The local features of an RGB uint8 picture, none for a picture without structure, and its small plane."""
     field = field_of_view(image) if field is None else field
     zooms = (1.0,) if field.found else recipe.zooms
-    return _interleaved([_at_scale(image, recipe, field, zoom) for zoom in zooms])
+    frames = [working_frame(image, side=round(zoom * recipe.side), field=field) for zoom in zooms]
+    planes = [
+        vessel_plane(frame, blur=recipe.blur, clip_limit=recipe.clip_limit, unit=recipe.side / 2) for frame in frames
+    ]
+    height, width = image.shape[:2]
+    views = [_keypoints(frame, plane, recipe, (width, height)) for frame, plane in zip(frames, planes, strict=True)]
+    return _interleaved(views), small_plane(frames[0], planes[0])
 
 
-def _at_scale(image: Pixels, recipe: Recipe, field: FieldOfView, zoom: float) -> LocalFeatures:
-    frame = working_frame(image, side=round(zoom * recipe.side), field=field)
-    plane = vessel_plane(frame, blur=recipe.blur, clip_limit=recipe.clip_limit, unit=recipe.side / 2)
+def _keypoints(
+    frame: Frame, plane: npt.NDArray[np.uint8], recipe: Recipe, picture_size: tuple[int, int]
+) -> LocalFeatures:
     mask = frame.mask.astype(np.uint8)
     detector = cv2.SIFT_create(  # type: ignore[attr-defined]
         contrastThreshold=recipe.contrast, edgeThreshold=recipe.edge, enable_precise_upscale=True
@@ -145,14 +152,13 @@ def _at_scale(image: Pixels, recipe: Recipe, field: FieldOfView, zoom: float) ->
     if raw is None or len(raw) != len(kept):
         return _nothing(area)
     table = table[kept]
-    height, width = image.shape[:2]
     in_picture = table[:, :2] / frame.scale + np.array(frame.origin)
     return LocalFeatures(
         places=np.asarray((table[:, :2] - np.array(frame.centre)) / frame.radius, dtype=np.float32),
         sizes=np.asarray(table[:, 2] / frame.radius, dtype=np.float32),
         angles=_wrapped(np.deg2rad(table[:, 3]).astype(np.float32)),
         descriptors=_rooted(raw),
-        sensor=np.asarray(in_picture / np.array([width, height]), dtype=np.float32),
+        sensor=np.asarray(in_picture / np.array(picture_size), dtype=np.float32),
         area=area,
     )
 
