@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ethicclip.audits.agreement import NO_AGREEMENT, Agreement, agreement, dense_evidence
 from ethicclip.audits.describing import Described, in_order
 from ethicclip.audits.description import pixel
 from ethicclip.audits.description.local import LocalFeatures
-from ethicclip.audits.retrieval import LocalIndex, VoteSettings
+from ethicclip.audits.description.plane import Plane
+from ethicclip.audits.retrieval import Ballot, LocalIndex, VoteSettings
 from ethicclip.audits.search import nearest
 from ethicclip.audits.statistics import carlini_ratio
-from ethicclip.audits.verification import NOTHING, Tolerances, Verification, verify_pair
+from ethicclip.audits.verification import IDENTITY, NOTHING, Tolerances, Verification, verify_pair
 from ethicclip.progress import Progress
 
 Doubles = npt.NDArray[np.float64]
@@ -29,6 +31,9 @@ Flags = npt.NDArray[np.bool_]
 _BATCH = 32
 _PIXEL_CANDIDATES = 2
 _PIXEL_REACH = 0.35
+_IN_PLACE = 1.0
+"""Worst-tile distance under which two pictures are also laid on one another as they are."""
+_LEAST_INLIERS = 4
 _PIXEL_WEIGHT = 30.0
 _VOTE_WEIGHT = 200.0
 _RATIO_NEIGHBOURS = 51
@@ -45,6 +50,7 @@ class Pair:
         votes: Share of its keypoints' votes.
         tile: Worst-tile pixel distance in the better of the two orientations.
         verification: The geometric evidence.
+        agreement: What lies between the keypoints, under the map of the geometry or, without one, in place.
     """
 
     picture: int
@@ -53,6 +59,7 @@ class Pair:
     votes: float
     tile: float
     verification: Verification
+    agreement: Agreement = NO_AGREEMENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +72,7 @@ class Effort:
         least_votes: Only pictures with more votes than this are verified.
     """
 
-    candidates: int = 10
+    candidates: int = 5
     mirror: bool = True
     least_votes: float = 0.0
 
@@ -153,85 +160,85 @@ class Comparer:
         return distances[:, 0]
 
     def _batch(self, batch: Described, barred: Flags, effort: Effort, workers: int) -> list[list[Pair]]:
-        turned = [one.mirrored() for one in batch.features] if effort.mirror else []
         sides = 2 if effort.mirror else 1
-        votes = np.zeros((sides, len(batch), len(self.real)))
-        if self._index is not None:
-            votes[0] = self._index.votes(batch.features)
-            if effort.mirror:
-                votes[1] = self._index.votes(turned)
-        votes[:, barred] = -1.0
-        flipped = pixel.mirrored(batch.thumbnails)
-        alike = self._pixel_candidates(batch.thumbnails, flipped, barred, sides)
+        features = [batch.features, tuple(one.mirrored() for one in batch.features)][:sides]
+        small = [batch.thumbnails, pixel.mirrored(batch.thumbnails)][:sides]
+        planes = [batch.planes, np.ascontiguousarray(batch.planes[..., ::-1])][:sides]
+        ballots = [] if self._index is None else [self._index.ballots(one, barred) for one in features]
+        alike = self._pixel_candidates(small, barred)
 
         def judge(row: int) -> list[Pair]:
             if batch.empty[row]:
                 return []
-            features = (batch.features[row], *([turned[row]] if effort.mirror else []))
-            small = (batch.thumbnails[row], flipped[row])
-            voted = self._voted(votes[:, row], effort)
+            voted = _elected([one[row] for one in ballots], effort)
+            pictures = np.array(sorted({*voted, *alike[row]}), dtype=np.int64)
+            tiles = np.stack([pixel.worst_tiles(one[row], self.real.thumbnails[pictures]) for one in small])
             pairs = []
-            for picture in sorted({*voted, *alike[row]}):
-                pair = self._pair(features, small, picture, votes[:, row, picture], voted=picture in voted)
-                if pair is not None:
-                    pairs.append(pair)
+            for column, picture in enumerate(pictures):
+                # A picture without votes is alike to a global descriptor only, as all eyes are.
+                if int(picture) in voted or self._index is None or tiles[:, column].min() <= _IN_PLACE:
+                    side, votes = voted.get(int(picture), (int(tiles[:, column].argmin()), 0.0))
+                    tile = float(tiles[:, column].min())
+                    query, plane = features[side][row], planes[side][row]
+                    pairs.append(self._pair(query, plane, int(picture), side == 1, votes, tile))
             return sorted(pairs, key=lambda pair: (-pair.score, pair.picture))
 
         return list(in_order(judge, len(batch), workers))
 
-    def _pixel_candidates(
-        self, plain: pixel.Thumbnail, flipped: pixel.Thumbnail, barred: Flags, sides: int
-    ) -> list[list[int]]:
-        found: list[list[int]] = [[] for _ in range(len(plain))]
+    def _pixel_candidates(self, small: Sequence[pixel.Thumbnail], barred: Flags) -> list[list[int]]:
+        found: list[list[int]] = [[] for _ in range(len(barred))]
         # As many more as can be barred for one query, so that the nearest allowed ones are always among them.
         reach = int(min(len(self.real), _PIXEL_CANDIDATES + barred.sum(axis=1).max(initial=0)))
-        for small in (plain, flipped)[:sides]:
-            _, rows = nearest(pixel.global_descriptors(small), self._globals, max(1, reach))
-            for query in range(len(plain)):
+        for thumbnails in small:
+            _, rows = nearest(pixel.global_descriptors(thumbnails), self._globals, max(1, reach))
+            for query in range(len(barred)):
                 open_rows = rows[query][~barred[query, rows[query]]]
                 found[query].extend(int(row) for row in open_rows[:_PIXEL_CANDIDATES])
         return found
 
-    @staticmethod
-    def _voted(votes: Doubles, effort: Effort) -> set[int]:
-        best = votes.max(axis=0)
-        order = np.lexsort((np.arange(len(best)), -best))[: effort.candidates]
-        return {int(row) for row in order if best[row] > effort.least_votes}
-
-    def _pair(
-        self,
-        features: Sequence[LocalFeatures],
-        small: Sequence[pixel.Thumbnail],
-        picture: int,
-        votes: Doubles,
-        *,
-        voted: bool,
-    ) -> Pair | None:
-        tiles = [pixel.worst_tile(one, self.real.thumbnails[picture]) for one in small[: len(features)]]
-        tile = min(tiles)
-        if not voted and self._index is not None and tile > _PIXEL_REACH:
-            # Alike to a global descriptor only, as all eyes are.
-            return None
-        side = int(votes.argmax()) if votes.max() > 0 else int(np.argmin(tiles))
-        verification = NOTHING
+    def _pair(self, query: LocalFeatures, plane: Plane, picture: int, flipped: bool, votes: float, tile: float) -> Pair:
+        verification, dense = NOTHING, NO_AGREEMENT
         if self._index is not None:
-            verification = verify_pair(features[side], self.real.features[picture], self._tolerances)
-        support = max(0.0, float(votes[side]))
+            verification = verify_pair(query, self.real.features[picture], self._tolerances)
+            maps = [verification.affine] if verification.inliers >= _LEAST_INLIERS else []
+            if tile < _IN_PLACE:
+                maps.append(IDENTITY)
+            found = [agreement(plane, self.real.planes[picture], one) for one in maps]
+            dense = max(found, key=dense_evidence, default=NO_AGREEMENT)
         return Pair(
             picture=picture,
-            flipped=side == 1,
-            score=combined_score(verification.score, support, tile),
-            votes=support,
+            flipped=flipped,
+            score=combined_score(verification.score, dense, votes, tile),
+            votes=votes,
             tile=tile,
             verification=verification,
+            agreement=dense,
         )
 
 
-def combined_score(significance: float, votes: float, tile: float) -> float:
-    """One continuous score of a pair from its geometry, its votes and its pixels.
+def _elected(ballots: Sequence[Ballot], effort: Effort) -> dict[int, tuple[int, float]]:
+    """The pictures with the most votes in either orientation: picture to (orientation, votes)."""
+    best: dict[int, tuple[int, float]] = {}
+    for side, ballot in enumerate(ballots):
+        head = slice(0, effort.candidates)
+        for picture, votes in zip(ballot.pictures[head].tolist(), ballot.votes[head].tolist(), strict=True):
+            if votes > max(effort.least_votes, best.get(picture, (0, 0.0))[1]):
+                best[picture] = (side, votes)
+    ranked = sorted(best.items(), key=lambda item: (-item[1][1], item[0]))
+    return dict(ranked[: effort.candidates])
+
+
+def combined_score(significance: float, dense: Agreement, votes: float, tile: float) -> float:
+    """One continuous score of a pair from its geometry, what lies between, its votes and its pixels.
 
     The weights only rank; what a score means is calibrated afterwards on pairs of other patients.
     """
     near = max(0.0, float(np.log(_PIXEL_REACH / max(tile, 1e-4))))
     # The last term keeps pictures without any other likeness in a definite order.
-    return significance + _VOTE_WEIGHT * votes + _PIXEL_WEIGHT * near + 0.01 * (2.0 - min(tile, 2.0))
+    return (
+        significance
+        + dense_evidence(dense)
+        + _VOTE_WEIGHT * votes
+        + _PIXEL_WEIGHT * near
+        + 0.01 * (2.0 - min(tile, 2.0))
+    )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ethicclip.audits.description.local import LocalFeatures, Recipe, describe_picture
 from ethicclip.audits.description.pixel import SIDE, is_empty, thumbnail
+from ethicclip.audits.description.plane import SIDE as PLANE_SIDE
 from ethicclip.errors import BadInputError
 from ethicclip.imaging import Pixels, field_of_view, refuse_unreadable
 from ethicclip.progress import Progress
@@ -38,11 +39,13 @@ class Described:
     Attributes:
         features: Local features of each picture.
         thumbnails: uint8 (n, side, side, 4), see `description.pixel`.
+        planes: uint8 (n, side, side), see `description.plane`.
         empty: Pictures whose field shows nothing, bool (n,).
     """
 
     features: tuple[LocalFeatures, ...]
     thumbnails: npt.NDArray[np.uint8]
+    planes: npt.NDArray[np.uint8]
     empty: Flags
 
     def __len__(self) -> int:
@@ -54,6 +57,7 @@ class Described:
         return Described(
             features=tuple(self.features[i] for i in chosen),
             thumbnails=self.thumbnails[chosen],
+            planes=self.planes[chosen],
             empty=self.empty[chosen],
         )
 
@@ -63,6 +67,7 @@ def joined(parts: Sequence[Described]) -> Described:
     return Described(
         features=tuple(one for part in parts for one in part.features),
         thumbnails=np.concatenate([part.thumbnails for part in parts]),
+        planes=np.concatenate([part.planes for part in parts]),
         empty=np.concatenate([part.empty for part in parts]),
     )
 
@@ -90,7 +95,7 @@ def describe(
         BadInputError: Some pictures cannot be read; all of them are named.
     """
 
-    def one(i: int) -> tuple[LocalFeatures, npt.NDArray[np.uint8]] | str:
+    def one(i: int) -> tuple[LocalFeatures, npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | str:
         try:
             image = pictures.image(i, max_side=4 * recipe.side)
         except BadInputError as error:
@@ -99,11 +104,12 @@ def describe(
             image = change(i, image)
         field = field_of_view(image)
         small = thumbnail(image, field)
-        features = describe_picture(image, recipe, field)
-        return (features.kept(slice(0, 0)) if is_empty(small) else features), small
+        features, plane = describe_picture(image, recipe, field)
+        return (features.kept(slice(0, 0)) if is_empty(small) else features), small, plane
 
     features: list[LocalFeatures] = []
     thumbnails = np.zeros((len(pictures), SIDE, SIDE, 4), dtype=np.uint8)
+    planes = np.zeros((len(pictures), PLANE_SIDE, PLANE_SIDE), dtype=np.uint8)
     problems: list[str] = []
     with progress.task(f"describing {what}", total=len(pictures), unit="images") as task:
         for i, result in enumerate(in_order(one, len(pictures), workers)):
@@ -111,11 +117,11 @@ def describe(
                 problems.append(result)
             else:
                 features.append(result[0])
-                thumbnails[i] = result[1]
+                thumbnails[i], planes[i] = result[1], result[2]
             task.advance()
     refuse_unreadable(problems, of=len(pictures), what=what)
     empty = np.array([is_empty(small) for small in thumbnails], dtype=np.bool_)
-    return Described(features=tuple(features), thumbnails=thumbnails, empty=empty)
+    return Described(features=tuple(features), thumbnails=thumbnails, planes=planes, empty=empty)
 
 
 def in_order(work: Callable[[int], T], count: int, workers: int) -> Iterator[T]:

@@ -31,6 +31,10 @@ class FieldOfView:
     found: bool
 
 
+def _ends(length: int) -> tuple[slice, slice]:
+    return slice(length), slice(-length, None)
+
+
 def field_of_view(image: Pixels) -> FieldOfView:
     """Find the field of view of an RGB uint8 picture.
 
@@ -39,9 +43,17 @@ def field_of_view(image: Pixels) -> FieldOfView:
     """
     height, width = image.shape[:2]
     brightest = np.asarray(cv2.max(cv2.max(image[..., 0], image[..., 1]), image[..., 2]), dtype=np.uint8)
+    smooth = cv2.medianBlur(brightest, 5)
     # The surround of compressed photographs is not zero; the field is far brighter than its noise.
-    threshold = max(12.0, 0.12 * float(np.percentile(brightest, 95)))
-    lit = (cv2.medianBlur(brightest, 5) > threshold).astype(np.uint8)
+    bright = float(np.percentile(smooth[::4, ::4], 95))
+    threshold = max(12.0, 0.12 * bright)
+    # Heavy noise lifts a black surround well above that; the darkest corner then tells where it lies.
+    side = max(2, min(height, width) // 24)
+    corners = [smooth[rows, columns] for rows in _ends(side) for columns in _ends(side)]
+    floor = min(float(np.median(corner)) for corner in corners)
+    if 6 < floor < 0.3 * bright:
+        threshold = max(threshold, floor + 0.2 * (bright - floor))
+    lit = (smooth > threshold).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(lit, connectivity=4)
     whole = FieldOfView(
         mask=np.ones((height, width), dtype=np.bool_),

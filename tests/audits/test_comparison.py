@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from ethicclip.audits.agreement import agreement, dense_evidence
 from ethicclip.audits.artefacts import artefact_keypoints
 from ethicclip.audits.comparison import Pair
 from ethicclip.audits.description.local import LocalFeatures, Recipe, describe_picture
-from ethicclip.audits.description.pixel import global_descriptors, is_empty, mirrored, thumbnail, worst_tile
+from ethicclip.audits.description.pixel import global_descriptors, is_empty, mirrored, thumbnail, worst_tiles
 from ethicclip.audits.ladder import HARSH, KINDS, ORDINARY, plant
 from ethicclip.audits.naming import name_transformation
 from ethicclip.audits.search import nearest
@@ -21,6 +22,7 @@ from ethicclip.audits.verification import (
     verify_pair,
 )
 from ethicclip.errors import UsageError
+from ethicclip.imaging import Pixels, field_of_view
 
 from .eyes import draw_eye
 
@@ -28,27 +30,31 @@ RECIPE = Recipe(side=192, keypoints=250)
 
 
 def features(seed: int) -> LocalFeatures:
-    return describe_picture(draw_eye(seed), RECIPE)
+    return described(draw_eye(seed))
+
+
+def described(image: Pixels) -> LocalFeatures:
+    return describe_picture(image, RECIPE)[0]
 
 
 def test_mirrored_features_are_those_of_the_mirrored_picture() -> None:
     eye = draw_eye(1)
-    turned = describe_picture(np.ascontiguousarray(eye[:, ::-1]), RECIPE)
-    derived = describe_picture(eye, RECIPE).mirrored()
+    turned = described(np.ascontiguousarray(eye[:, ::-1]))
+    derived = described(eye).mirrored()
     distance = np.linalg.norm(derived.descriptors[:, None].astype(float) - turned.descriptors[None], axis=2)
     same = distance.argmin(axis=1)
     close = distance.min(axis=1) < 150
     assert close.mean() > 0.7
     assert np.median(np.abs(derived.places - turned.places[same])[close]) < 0.02
     twice = derived.mirrored()
-    assert (twice.descriptors == describe_picture(eye, RECIPE).descriptors).all()
+    assert (twice.descriptors == described(eye).descriptors).all()
 
 
 @pytest.mark.parametrize("side", [112, 224, 400])
 def test_the_size_of_a_picture_does_not_matter(side: int) -> None:
-    first, second = features(2), describe_picture(draw_eye(2, side=side), RECIPE)
+    first, second = features(2), described(draw_eye(2, side=side))
     same = verify_pair(second, first, Tolerances())
-    other = verify_pair(describe_picture(draw_eye(3, side=side), RECIPE), first, Tolerances())
+    other = verify_pair(described(draw_eye(3, side=side)), first, Tolerances())
     assert same.inliers >= 25
     assert same.score > 3 * max(other.score, 10)
     assert float(np.linalg.det(same.affine[:, :2])) == pytest.approx(1.0, abs=0.1)
@@ -57,7 +63,7 @@ def test_the_size_of_a_picture_does_not_matter(side: int) -> None:
 def test_verification_recovers_the_rotation() -> None:
     source = draw_eye(4)
     copy = plant("rotation15", source, np.random.default_rng(0))
-    found = verify_pair(describe_picture(copy, RECIPE), features(4), Tolerances())
+    found = verify_pair(described(copy), features(4), Tolerances())
     turn = np.degrees(np.arctan2(found.affine[1, 0], found.affine[0, 0]))
     assert abs(abs(turn) - 15) < 1.5
     pair = Pair(picture=0, flipped=True, score=1.0, votes=0.0, tile=1.0, verification=found)
@@ -65,9 +71,43 @@ def test_verification_recovers_the_rotation() -> None:
 
 
 def test_verification_of_empty_pictures_is_nothing() -> None:
-    empty = describe_picture(np.zeros((100, 100, 3), np.uint8), RECIPE)
+    empty = described(np.zeros((100, 100, 3), np.uint8))
     assert len(empty) == 0
     assert verify_pair(empty, features(1), Tolerances()).score == 0
+
+
+def test_a_crop_is_found_whatever_part_it_shows() -> None:
+    """The source agrees with a crop of a third of its side by keypoints and between them; another eye does not."""
+    source, other = draw_eye(4, side=384), draw_eye(6, side=384)
+    crop = plant("crop30", source, np.random.default_rng(2))
+    (part, part_plane), (whole, plane), (stranger, stranger_plane) = (
+        describe_picture(one, Recipe()) for one in (crop, source, other)
+    )
+    right, wrong = verify_pair(part, whole, Tolerances()), verify_pair(part, stranger, Tolerances())
+    assert right.score > 3 * max(wrong.score, 10)
+    assert float(np.linalg.det(right.affine[:, :2])) < 0.5
+    evidence = dense_evidence(agreement(part_plane, plane, right.affine))
+    assert evidence > 20 > dense_evidence(agreement(part_plane, stranger_plane, wrong.affine))
+
+
+def test_agreement_is_one_for_a_picture_with_itself_turned() -> None:
+    eye = draw_eye(4)
+    turned = np.ascontiguousarray(np.rot90(eye))
+    first, second = (describe_picture(one, RECIPE)[1] for one in (eye, turned))
+    # rot90 moves (x, y) to (y, -x) about the centre.
+    found = agreement(first, second, np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]))
+    assert found.correlation > 0.9
+    assert found.local > 0.8
+    upright = agreement(first, second, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    assert dense_evidence(upright) < 20 < dense_evidence(found)
+    assert agreement(first, second, np.zeros((2, 3))).pixels == 0
+
+
+@pytest.mark.parametrize("sigma", [0, 20, 40])
+def test_noise_does_not_hide_the_field(sigma: int) -> None:
+    eye, rng = draw_eye(5, side=384), np.random.default_rng(0)
+    noisy = np.clip(eye + rng.normal(0, sigma, eye.shape), 0, 255).astype(np.uint8)
+    assert field_of_view(noisy).radius == pytest.approx(field_of_view(eye).radius, rel=0.03)
 
 
 def test_fits_by_hand() -> None:
@@ -109,8 +149,9 @@ def test_search_refuses_unequal_widths() -> None:
 def test_pixels_know_copies_from_other_eyes() -> None:
     eye, other = thumbnail(draw_eye(5)), thumbnail(draw_eye(6))
     copy = thumbnail(plant("jpeg70", draw_eye(5), np.random.default_rng(0)))
-    assert worst_tile(eye, eye) == 0.0
-    assert worst_tile(eye, copy) < 0.35 < worst_tile(eye, other)
+    same, near, far = worst_tiles(eye, np.stack([eye, copy, other]))
+    assert same == pytest.approx(0.0, abs=1e-5)
+    assert near < 0.35 < far
     assert (mirrored(mirrored(eye)) == eye).all()
     assert np.linalg.norm(global_descriptors(np.stack([eye, other])), axis=1) == pytest.approx([1, 1], abs=1e-5)
 
@@ -129,7 +170,7 @@ def test_artefacts_are_what_recurs_at_one_place_of_the_sensor() -> None:
         eye = draw_eye(20 + seed)
         stamp = np.random.default_rng(99).integers(0, 160, size=(6, 6, 3), dtype=np.uint8)
         eye[50:86, 100:136] = cv2.resize(stamp, (36, 36), interpolation=cv2.INTER_CUBIC)
-        found = describe_picture(eye, RECIPE)
+        found = described(eye)
         pictures.append(found)
         smudged.append(np.abs(found.sensor * 192 - np.array([118, 68])).max(axis=1) < 10)
     dropped = artefact_keypoints(pictures, np.arange(5))

@@ -1,21 +1,25 @@
 """Local features: keypoints of the vessel tree, which tell eyes apart where descriptors of whole pictures cannot.
 
 The recipe is that of the project's measurements: green channel, local contrast, SIFT (Lowe 2004), square-root
-normalisation (Arandjelovic and Zisserman 2012), kept as bytes. The features of the mirrored picture follow from
-those of the picture itself by a permutation of the descriptor's bins, so that a flipped copy costs no second
-description.
+normalisation (Arandjelovic and Zisserman 2012), kept as bytes. Half of the keypoints are the strongest, the other half
+are chosen cell by cell, so that every part of a picture keeps some and a small crop of it can be found. A picture
+without a dark surround is a crop of unknown size and is described at several working scales. The features of the
+mirrored picture follow from those of the picture itself by a permutation of the descriptor's bins, so that a flipped
+copy costs no second description.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ethicclip.audits.description.frame import vessel_plane, working_frame
-from ethicclip.imaging import FieldOfView, Pixels
+from ethicclip.audits.description.frame import Frame, vessel_plane, working_frame
+from ethicclip.audits.description.plane import Plane, small_plane
+from ethicclip.imaging import FieldOfView, Pixels, field_of_view
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -23,14 +27,29 @@ Bytes = npt.NDArray[np.uint8]
 DIMENSIONS = 128
 NORM = 512.0
 """Length of every stored descriptor: square roots of shares, in steps of 1/512."""
+_CELL = 0.25
+"""Side of the cells that share out the keypoints, in radii of the field."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How local features are made; part of the audit's settings and of any cache's key."""
+    """How local features are made; part of the audit's settings and of any cache's key.
 
-    side: int = 384
+    Attributes:
+        side: Pixels across the field of view in the working frame.
+        keypoints: Most keypoints of a picture at one working scale.
+        spread: Share of them chosen cell by cell, not by strength alone.
+        zooms: Working scales of a picture without a dark surround, as shares of `side`: how small a part of an eye it
+            may show.
+        blur: Standard deviation of the smoothing before detection, working pixels.
+        clip_limit: Of the adaptive histogram equalisation.
+        contrast, edge: Thresholds of the detector.
+    """
+
+    side: int = 256
     keypoints: int = 600
+    spread: float = 0.5
+    zooms: tuple[float, ...] = (1.0, 0.6, 0.36)
     blur: float = 1.0
     clip_limit: float = 3.0
     contrast: float = 0.01
@@ -103,32 +122,74 @@ def _wrapped(angles: Floats) -> Floats:
     return np.asarray((angles + np.pi) % (2 * np.pi) - np.pi, dtype=np.float32)
 
 
-def describe_picture(image: Pixels, recipe: Recipe, field: FieldOfView | None = None) -> LocalFeatures:
-    """The local features of an RGB uint8 picture; none for a picture without structure."""
-    frame = working_frame(image, side=recipe.side, field=field)
-    plane = vessel_plane(frame, blur=recipe.blur, clip_limit=recipe.clip_limit)
-    detector = cv2.SIFT_create(  # type: ignore[attr-defined]
-        nfeatures=recipe.keypoints, contrastThreshold=recipe.contrast, edgeThreshold=recipe.edge
-    )
-    found, raw = detector.detectAndCompute(plane, frame.mask.astype(np.uint8))
-    area = float(frame.mask.sum()) / frame.radius**2
-    if raw is None or len(found) == 0:
-        return _nothing(area)
-    table = np.array(
-        [(point.pt[0], point.pt[1], point.size, point.angle, point.response) for point in found], dtype=np.float64
-    )
-    # The order is fixed by value, never by the detector's threads.
-    order = np.lexsort((table[:, 3], table[:, 1], table[:, 0], -table[:, 4]))[: recipe.keypoints]
-    table, raw = table[order], raw[order]
+def describe_picture(image: Pixels, recipe: Recipe, field: FieldOfView | None = None) -> tuple[LocalFeatures, Plane]:
+    """The local features of an RGB uint8 picture, none for a picture without structure, and its small plane."""
+    field = field_of_view(image) if field is None else field
+    zooms = (1.0,) if field.found else recipe.zooms
+    frames = [working_frame(image, side=round(zoom * recipe.side), field=field) for zoom in zooms]
+    planes = [
+        vessel_plane(frame, blur=recipe.blur, clip_limit=recipe.clip_limit, unit=recipe.side / 2) for frame in frames
+    ]
     height, width = image.shape[:2]
+    views = [_keypoints(frame, plane, recipe, (width, height)) for frame, plane in zip(frames, planes, strict=True)]
+    return _interleaved(views), small_plane(frames[0], planes[0])
+
+
+def _keypoints(
+    frame: Frame, plane: npt.NDArray[np.uint8], recipe: Recipe, picture_size: tuple[int, int]
+) -> LocalFeatures:
+    mask = frame.mask.astype(np.uint8)
+    detector = cv2.SIFT_create(  # type: ignore[attr-defined]
+        contrastThreshold=recipe.contrast, edgeThreshold=recipe.edge, enable_precise_upscale=True
+    )
+    found = detector.detect(plane, mask)
+    area = float(frame.mask.sum()) / frame.radius**2
+    if not found:
+        return _nothing(area)
+    table = np.array([(one.pt[0], one.pt[1], one.size, one.angle, one.response) for one in found], dtype=np.float64)
+    kept = _selected(table, (table[:, :2] - np.array(frame.centre)) / frame.radius, recipe)
+    _, raw = detector.compute(plane, [found[i] for i in kept])
+    if raw is None or len(raw) != len(kept):
+        return _nothing(area)
+    table = table[kept]
     in_picture = table[:, :2] / frame.scale + np.array(frame.origin)
     return LocalFeatures(
         places=np.asarray((table[:, :2] - np.array(frame.centre)) / frame.radius, dtype=np.float32),
         sizes=np.asarray(table[:, 2] / frame.radius, dtype=np.float32),
         angles=_wrapped(np.deg2rad(table[:, 3]).astype(np.float32)),
         descriptors=_rooted(raw),
-        sensor=np.asarray(in_picture / np.array([width, height]), dtype=np.float32),
+        sensor=np.asarray(in_picture / np.array(picture_size), dtype=np.float32),
         area=area,
+    )
+
+
+def _selected(table: npt.NDArray[np.float64], places: npt.NDArray[np.float64], recipe: Recipe) -> list[int]:
+    """Rows of the keypoints that are kept: the strongest of all first, then the next of each cell in turn."""
+    # The order is fixed by value, never by the detector's threads.
+    order = np.lexsort((table[:, 3], table[:, 1], table[:, 0], -table[:, 4]))
+    strongest = round(recipe.keypoints * (1 - recipe.spread))
+    cells = np.floor(places[order] / _CELL).astype(np.int64) @ np.array([1, 1024])
+    by_cell = np.argsort(cells, kind="stable")
+    starts = np.flatnonzero(np.diff(cells[by_cell], prepend=cells[by_cell[0]] - 1))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[by_cell] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    rest = strongest + np.argsort(rank[strongest:], kind="stable")
+    chosen = np.concatenate([np.arange(min(strongest, len(order))), rest[: recipe.keypoints - strongest]])
+    return [int(order[i]) for i in chosen]
+
+
+def _interleaved(views: Sequence[LocalFeatures]) -> LocalFeatures:
+    """Several descriptions of one picture as one, the first of each before the second of any."""
+    if len(views) == 1:
+        return views[0]
+    order = np.argsort(np.concatenate([np.arange(len(one)) for one in views]), kind="stable")
+    return LocalFeatures(
+        places=np.concatenate([one.places for one in views])[order],
+        sizes=np.concatenate([one.sizes for one in views])[order],
+        angles=np.concatenate([one.angles for one in views])[order],
+        descriptors=np.concatenate([one.descriptors for one in views])[order],
+        sensor=np.concatenate([one.sensor for one in views])[order],
+        area=views[0].area,
     )
 
 

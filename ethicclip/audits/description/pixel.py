@@ -67,24 +67,37 @@ def global_descriptors(thumbnails: Thumbnail) -> Floats:
     return result
 
 
-def worst_tile(first: Thumbnail, second: Thumbnail) -> float:
+def worst_tiles(one: Thumbnail, many: Thumbnail) -> Doubles:
     """The largest root-mean-square difference over tiles, in standard deviations of the picture; 0 for equal pictures.
 
-    Both fields are brought to mean 0 and spread 1 in each channel first. 2.0 when they share too little field.
+    Both fields are brought to mean 0 and spread 1 in each channel first. 2.0 where they share too little field.
+
+    Args:
+        one: uint8 (side, side, 4).
+        many: uint8 (n, side, side, 4).
+
+    Returns:
+        float64 (n,).
     """
-    mask = (first[..., 3] > 0) & (second[..., 3] > 0)
-    if mask.sum() < 0.1 * mask.size:
-        return 2.0
-    planes: list[Doubles] = []
-    for one in (first, second):
-        inside = one[..., :3][mask].astype(np.float64)
-        spread = np.maximum(inside.std(axis=0), _LEAST_CONTRAST)
-        planes.append((one[..., :3].astype(np.float64) - inside.mean(axis=0)) / spread)
-    squared = ((planes[0] - planes[1]) ** 2).mean(axis=2)
-    worst = 0.0
-    for top in range(0, SIDE, _TILE):
-        for left in range(0, SIDE, _TILE):
-            tile = mask[top : top + _TILE, left : left + _TILE]
-            if tile.sum() >= 0.25 * tile.size:
-                worst = max(worst, float(squared[top : top + _TILE, left : left + _TILE][tile].mean()))
-    return float(np.sqrt(worst))
+    if not len(many):
+        return np.zeros(0)
+    mask = ((one[..., 3] > 0) & (many[..., 3] > 0)).reshape(len(many), -1).astype(np.float32)
+    count = np.maximum(mask.sum(axis=1), 1.0)
+    difference: Floats = np.zeros_like(mask)
+    for channel in range(3):
+        evened = []
+        for pixels in (one[None, ..., channel], many[..., channel]):
+            plane = pixels.reshape(len(pixels), -1).astype(np.float32)
+            inside = (plane - (np.einsum("np,np->n", plane * np.ones_like(mask), mask) / count)[:, None]) * mask
+            spread = np.sqrt(np.einsum("np,np->n", inside, inside) / count)
+            evened.append(inside / np.maximum(spread, _LEAST_CONTRAST)[:, None])
+        difference += (evened[0] - evened[1]) ** 2 / 3
+    sizes, sums = _by_tile(mask), _by_tile(difference)
+    worst = np.where(sizes >= 0.25 * _TILE**2, sums / np.maximum(sizes, 1), 0.0).max(axis=1)
+    return np.where(count < 0.1 * SIDE**2, 2.0, np.sqrt(worst.astype(np.float64)))
+
+
+def _by_tile(planes: Floats) -> Floats:
+    """Sums over tiles: (n, SIDE * SIDE) to (n, tiles)."""
+    rows = planes.reshape(-1, _TILE).sum(axis=1).reshape(len(planes), SIDE // _TILE, _TILE, SIDE // _TILE)
+    return np.asarray(rows.sum(axis=2).reshape(len(planes), -1), dtype=np.float32)
