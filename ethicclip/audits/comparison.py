@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -70,15 +71,30 @@ class Effort:
     least_votes: float = 0.0
 
 
+class CandidateProvider(Protocol):
+    """Proposes real pictures beside the votes; geometry verifies them like any other candidate."""
+
+    def propose(self, queries: Described, barred: Flags, *, mirror: bool) -> list[dict[int, float]]:
+        """For each query the real pictures that it proposes, each with its evidence, a term of the pair's score.
+
+        Args:
+            queries: What is asked about.
+            barred: Real pictures that a query must not be compared with, bool (queries, n).
+            mirror: Whether the query's mirror image is asked too.
+        """
+
+
 class Comparer:
     """Every real picture, indexed once, ready for queries.
 
     Args:
         real: Reference and control together, in any fixed order.
         patients: Patient of each real picture, int64 (n,).
-        use_local: False leaves only the pixel stage.
+        use_local: False leaves out the votes of local features.
+        use_geometry: False leaves only the pixel stage.
         votes: Settings of the retrieval.
         tolerances: Settings of the verification.
+        providers: What proposes candidates beside the votes.
     """
 
     def __init__(
@@ -87,12 +103,16 @@ class Comparer:
         patients: Indices,
         *,
         use_local: bool = True,
+        use_geometry: bool = True,
         votes: VoteSettings,
         tolerances: Tolerances,
+        providers: Sequence[CandidateProvider] = (),
     ) -> None:
         self.real = real
         self.patients = patients
         self._tolerances = tolerances
+        self._geometry = use_geometry
+        self._providers = tuple(providers)
         self._index = LocalIndex(real.features, votes) if use_local else None
         self._globals = pixel.global_descriptors(real.thumbnails)
 
@@ -163,6 +183,7 @@ class Comparer:
         votes[:, barred] = -1.0
         flipped = pixel.mirrored(batch.thumbnails)
         alike = self._pixel_candidates(batch.thumbnails, flipped, barred, sides)
+        proposed = [provider.propose(batch, barred, mirror=effort.mirror) for provider in self._providers]
 
         def judge(row: int) -> list[Pair]:
             if batch.empty[row]:
@@ -170,9 +191,18 @@ class Comparer:
             features = (batch.features[row], *([turned[row]] if effort.mirror else []))
             small = (batch.thumbnails[row], flipped[row])
             voted = self._voted(votes[:, row], effort)
+            named = {picture for found in proposed for picture in found[row]}
             pairs = []
-            for picture in sorted({*voted, *alike[row]}):
-                pair = self._pair(features, small, picture, votes[:, row, picture], voted=picture in voted)
+            for picture in sorted({*voted, *named, *alike[row]}):
+                evidence = sum(found[row].get(picture, 0.0) for found in proposed)
+                pair = self._pair(
+                    features,
+                    small,
+                    picture,
+                    votes[:, row, picture],
+                    voted=picture in voted or picture in named,
+                    evidence=evidence,
+                )
                 if pair is not None:
                     pairs.append(pair)
             return sorted(pairs, key=lambda pair: (-pair.score, pair.picture))
@@ -206,21 +236,24 @@ class Comparer:
         votes: Doubles,
         *,
         voted: bool,
+        evidence: float,
     ) -> Pair | None:
         tiles = [pixel.worst_tile(one, self.real.thumbnails[picture]) for one in small[: len(features)]]
         tile = min(tiles)
-        if not voted and self._index is not None and tile > _PIXEL_REACH:
+        if not voted and self._geometry and tile > _PIXEL_REACH:
             # Alike to a global descriptor only, as all eyes are.
             return None
-        side = int(votes.argmax()) if votes.max() > 0 else int(np.argmin(tiles))
-        verification = NOTHING
-        if self._index is not None:
-            verification = verify_pair(features[side], self.real.features[picture], self._tolerances)
+        sides = [int(votes.argmax())] if votes.max() > 0 else [int(i) for i in np.argsort(tiles, kind="stable")]
+        side, verification = sides[0], NOTHING
+        for one in sides if self._geometry else ():
+            found = verify_pair(features[one], self.real.features[picture], self._tolerances)
+            if found.score > verification.score:
+                side, verification = one, found
         support = max(0.0, float(votes[side]))
         return Pair(
             picture=picture,
             flipped=side == 1,
-            score=combined_score(verification.score, support, tile),
+            score=combined_score(verification.score, support, tile) + evidence,
             votes=support,
             tile=tile,
             verification=verification,

@@ -154,6 +154,7 @@ class _RealSide:
             described,
             patients,
             use_local=settings.descriptor == "local",
+            use_geometry=settings.descriptor != "pixel",
             votes=VoteSettings(queries=settings.voting_keypoints, seed=settings.seed),
             tolerances=Tolerances(),
         )
