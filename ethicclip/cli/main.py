@@ -12,6 +12,7 @@ import typer
 from ethicclip import __version__
 from ethicclip.cli import (
     audit_leakage,
+    audit_text,
     demo,
     evaluate,
     generate,
@@ -55,7 +56,20 @@ def _root(
     """
 
 
-for _verb in (generate, preview, split, audit_leakage, train, evaluate, report, verify, runs, lineage, demo):
+for _verb in (
+    generate,
+    preview,
+    split,
+    audit_leakage,
+    audit_text,
+    train,
+    evaluate,
+    report,
+    verify,
+    runs,
+    lineage,
+    demo,
+):
     app.command(name=_verb.NAME)(_verb.command)
 
 
