@@ -32,7 +32,7 @@ def reduced(parts: list[Floats]) -> list[Doubles]:
     together = np.concatenate(parts).astype(np.float64)
     mean = together.mean(axis=0)
     _, values, axes = np.linalg.svd(together - mean, full_matrices=False)
-    kept = min(_COMPONENTS, int((values > 1e-6 * max(float(values[0]), 1e-12)).sum()))
+    kept = max(1, min(_COMPONENTS, int((values > 1e-6 * max(float(values[0]), 1e-12)).sum())))
     scale = np.maximum(values[:kept] / np.sqrt(max(1, len(together) - 1)), 1e-9)
     return [(part.astype(np.float64) - mean) @ axes[:kept].T / scale for part in parts]
 
