@@ -1,17 +1,19 @@
-"""Write docs/cli.md from the commands themselves, or check that it has not drifted (``--check``)."""
+"""Write the generated pages of docs/ from the code itself, or check that none has drifted (``--check``)."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
 
+from ethicclip.audits.verdict_schema import schema
 from ethicclip.cli.main import app
 
-TARGET = Path(__file__).parent / "cli.md"
+DOCS = Path(__file__).parent
 
 HEAD = """\
 # Command line
@@ -24,6 +26,12 @@ def reference() -> str:
     """The command-line reference as Markdown."""
     commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
     return "\n".join([HEAD, *(section(name, command) for name, command in commands.items())])
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by its place below docs/."""
+    verdict = json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+    return {"cli.md": reference(), "schemas/verdict.schema.json": verdict}
 
 
 def section(name: str, command: Any) -> str:
@@ -64,18 +72,21 @@ def row(parameter: Any) -> str:
 
 
 def main() -> int:
-    """Write the page, or compare it."""
-    text = reference()
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(text, encoding="utf-8")
-        return 0
-    present = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-    if present == text:
-        return 0
-    difference = difflib.unified_diff(present.splitlines(True), text.splitlines(True), "docs/cli.md", "commands")
-    sys.stderr.writelines(difference)
-    sys.stderr.write("docs/cli.md has drifted from the commands: run `make docs`\n")
-    return 1
+    """Write the pages, or compare them."""
+    drifted = 0
+    for name, text in pages().items():
+        target = DOCS / name
+        if "--check" not in sys.argv[1:]:
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+            continue
+        present = target.read_text(encoding="utf-8") if target.exists() else ""
+        if present != text:
+            drifted = 1
+            difference = difflib.unified_diff(present.splitlines(True), text.splitlines(True), f"docs/{name}", "code")
+            sys.stderr.writelines(difference)
+            sys.stderr.write(f"docs/{name} has drifted from the code: run `make docs`\n")
+    return drifted
 
 
 if __name__ == "__main__":

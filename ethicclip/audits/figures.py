@@ -114,7 +114,7 @@ def pair_page(
         (grid[0, 0], laid.synthetic, "synthetic image", 0),
         (grid[0, 1], laid.reference, "reference picture", 0),
         (grid[0, 2], laid.moved, "reference laid on the synthetic image", 0),
-        (grid[1, 0], laid.vessels, "vessels: synthetic red, reference cyan, both black", 255),
+        (grid[1, 0], laid.vessels, "vessels: synthetic red, reference cyan", 255),
     ]
     for place, pixels, title, ground in panels:
         axes = figure.add_subplot(place)
@@ -131,7 +131,7 @@ def _draw_matches(figure: Figure, axes: Sequence[Axes], laid: Laid) -> None:
         grey = np.repeat(pixels[..., 1:2], 3, axis=2)
         panel.imshow(square(np.asarray(grey, dtype=np.uint8), 2 * _TILE), interpolation="none")
         _bare(panel, "#c9ced4")
-    axes[0].set_title(f"{len(laid.matches)} keypoints that fall on one another", fontsize=9, loc="left", pad=3)
+    axes[0].set_title(f"{len(shown)} of {len(laid.matches)} keypoints that coincide", fontsize=9, loc="left", pad=3)
     palette = mpl.colormaps["turbo"]
     for i, match in enumerate(shown):
         first = _in_square(match[:2], laid.synthetic)

@@ -10,11 +10,11 @@ import numpy as np
 
 from ethicclip.audits.decision import Verdict
 from ethicclip.audits.statistics import TailModel, wilson
+from ethicclip.audits.verdict_schema import SCHEMA
 
 if TYPE_CHECKING:
     from ethicclip.audits.results import Evidence, Flagged
 
-SCHEMA = "ethicclip/verdict/1"
 
 _NOT_RUN = {
     "membership inference on the generator": "needs the generator, not its images",

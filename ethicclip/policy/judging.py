@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -61,7 +62,7 @@ class Outcome:
             "statistic": str(self.rule.compared),
             "maximum": self.rule.maximum,
             "minimum": self.rule.minimum,
-            "value": self.value,
+            "value": self.value if self.value is not None and math.isfinite(self.value) else None,
             "judgement": str(self.judgement),
             "rationale": self.rule.rationale,
             "owner": self.rule.owner,
