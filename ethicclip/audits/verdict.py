@@ -135,7 +135,7 @@ def _attacks(evidence: Evidence) -> list[dict[str, Any]]:
             words is not None,
             "" if words is not None else "setting text is off",
         ),
-        ("writing burned into pixels", words is not None, "flags for a person" if words is not None else ""),
+        ("burned-in text in pixels", words is not None, "flags for a person" if words is not None else ""),
         (
             "captions against real reports",
             overlap,
