@@ -21,12 +21,13 @@ from ethicclip.audits.description.local import LocalFeatures
 from ethicclip.audits.naming import name_transformation
 from ethicclip.audits.overlays import Laid, lay, square
 from ethicclip.audits.power import SILENCE, KindPower
-from ethicclip.audits.settings import AuditSettings
 from ethicclip.files import atomic_path
 from ethicclip.imaging import Pixels
 
 Doubles = npt.NDArray[np.float64]
 
+_SIDE = 384
+"""Working pixels across the field in the pictures, whatever the audit compared at: maps are in radii."""
 _TILE = 256
 _LINES = 40
 _INK, _QUIET, _ALARM, _CALM, _THIRD = "#1b1f24", "#68707a", "#b3261e", "#2f6f9f", "#8a8f98"
@@ -51,9 +52,7 @@ class SheetPair:
         )
 
 
-def contact_sheet(
-    path: Path, pairs: Sequence[SheetPair], synthetic: Pictures, real: Pictures, settings: AuditSettings
-) -> None:
+def contact_sheet(path: Path, pairs: Sequence[SheetPair], synthetic: Pictures, real: Pictures) -> None:
     """Synthetic image, reference picture and their aligned vessels, two pairs a row, strongest first."""
     columns = 2 if len(pairs) > 1 else 1
     rows = -(-len(pairs) // columns)
@@ -75,7 +74,7 @@ def contact_sheet(
     )
     for number, one in enumerate(pairs):
         row, column = divmod(number, columns)
-        laid = _laid(one, synthetic, real, settings, None)
+        laid = _laid(one, synthetic, real, None)
         for place, tile in enumerate(
             (square(laid.synthetic, _TILE), square(laid.reference, _TILE), square(laid.vessels, _TILE, ground=255))
         ):
@@ -93,11 +92,10 @@ def pair_page(
     one: SheetPair,
     synthetic: Pictures,
     real: Pictures,
-    settings: AuditSettings,
     features: tuple[LocalFeatures, LocalFeatures],
 ) -> None:
     """One pair for somebody who has to be convinced: both pictures, one laid on the other, vessels, and matches."""
-    laid = _laid(one, synthetic, real, settings, features)
+    laid = _laid(one, synthetic, real, features)
     figure = _figure(9.6, 7.35, dpi=110)
     grid = figure.add_gridspec(2, 3, left=0.015, right=0.985, bottom=0.02, top=0.875, wspace=0.04, hspace=0.14)
     figure.text(0.016, 0.985, f"Pair {one.headline(number)}", fontsize=12, weight="bold", color=_INK, va="top")
@@ -166,14 +164,13 @@ def _laid(
     one: SheetPair,
     synthetic: Pictures,
     real: Pictures,
-    settings: AuditSettings,
     features: tuple[LocalFeatures, LocalFeatures] | None,
 ) -> Laid:
     return lay(
-        synthetic.image(one.image, max_side=4 * settings.side),
-        real.image(one.pair.picture, max_side=4 * settings.side),
+        synthetic.image(one.image, max_side=4 * _SIDE),
+        real.image(one.pair.picture, max_side=4 * _SIDE),
         one.pair,
-        side=settings.side,
+        side=_SIDE,
         features=features,
     )
 

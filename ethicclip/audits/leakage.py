@@ -95,6 +95,11 @@ def audit_leakage(
     _check_inputs(settings, synthetic, reference, control)
     if policy is not None and today is None:
         raise UsageError("a policy needs the day that its waivers are judged on", next_step="Pass today=date.today().")
+    if reuse is not None and not (reuse / EMBEDDINGS).is_dir():
+        raise BadInputError(
+            f"{reuse} holds no embeddings of an earlier audit",
+            next_step="Name the folder of an audit that ran with a learned descriptor, or leave --reuse out.",
+        )
     sought = sought_in(reference, control, settings.report_column)
     learned = [load_descriptor(name, side=settings.torchscript_side) for name in settings.descriptors if name.learned]
     cache = EmbeddingCache(out / EMBEDDINGS, None if reuse is None else reuse / EMBEDDINGS)

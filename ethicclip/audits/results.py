@@ -215,9 +215,7 @@ def write_audit(evidence: Evidence, out: Path, *, progress: Progress) -> AuditRe
                 done(table)
         pairs = _sheet_pairs(evidence, flagged)
         if pairs:
-            figures.contact_sheet(
-                out / "contact_sheet.png", pairs, evidence.synthetic, evidence.pictures, evidence.settings
-            )
+            figures.contact_sheet(out / "contact_sheet.png", pairs, evidence.synthetic, evidence.pictures)
             done(out / "contact_sheet.png")
         for page in _pair_pages(evidence, pairs, out / PAIRS):
             done(page)
@@ -278,7 +276,7 @@ def _pair_pages(evidence: Evidence, pairs: Sequence[figures.SheetPair], folder: 
             continue
         path = folder / f"{number:04d}.png"
         features = (evidence.described.features[one.image], evidence.real_features[one.pair.picture])
-        figures.pair_page(path, number, one, evidence.synthetic, evidence.pictures, evidence.settings, features)
+        figures.pair_page(path, number, one, evidence.synthetic, evidence.pictures, features)
         yield path
 
 

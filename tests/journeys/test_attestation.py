@@ -92,6 +92,7 @@ def test_mistakes_in_policy_names_and_descriptor_are_named(
         (["--descriptor", "sscd"], 2, "is not a descriptor"),
         (["--descriptor", "local,timm:test_vit@none.safetensors"], 3, "none.safetensors"),
         (["--set", "report_column=reprot"], 3, "reprot"),
+        (["--reuse", tmp_path / "never"], 3, "no embeddings"),
     ):
         answer = world.call(*arguments, *more)
         assert (answer.code, text in answer.err) == (code, True), answer.err
