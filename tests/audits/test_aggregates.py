@@ -11,9 +11,8 @@ from ethicclip.audits.aggregates import Side, all_aggregates
 from ethicclip.audits.aggregates.data_copying import c_t, data_copying, z_of_u
 from ethicclip.audits.aggregates.likelihood import fit_widths, likelihood_divergence, negative_log_likelihood
 from ethicclip.audits.aggregates.linkability import linked, residual_risk, success_rate
-from ethicclip.audits.aggregates.nearest_ratios import authentic, authenticity, distance_ratio, ratios
+from ethicclip.audits.aggregates.nearest_ratios import Neighbours, authenticity, distance_ratio, ratios
 from ethicclip.audits.aggregates.text_neighbours import nearest_texts, words
-from ethicclip.audits.aggregates.value import clustered_mean, clustered_share
 from ethicclip.audits.statistics import reference_share
 
 DIMENSIONS = 6
@@ -47,10 +46,13 @@ def test_authenticity_and_ratio_look_past_the_patient() -> None:
     real = np.array([[0.0, 0], [0.1, 0], [10, 0], [10.1, 0]], dtype=np.float32)
     patients = np.array([0, 0, 1, 1])
     synthetic = np.array([[0.05, 0], [5.0, 0], [-20, 0]], dtype=np.float32)
-    hits, nearby = authentic(synthetic, real, patients)
+    neighbours = Neighbours.of(synthetic, real, patients)
+    hits, nearby = neighbours.authentic()
     # The spacing of patient 0 is 9.9 to patient 1, whatever its own two eyes are apart.
     assert hits.tolist() == [False, False, True]
     assert nearby.tolist() == [0, 0, 0]
+    # Without patient 0 nobody else is left to be near: the nearest picture has no neighbour, so none is authentic.
+    assert neighbours.authentic(patients == 0)[0].tolist() == [False, False, False]
     values, _ = ratios(synthetic, real, patients)
     assert values == pytest.approx([0.05 / 9.95, 4.9 / 5.0, 20 / 30], abs=1e-4)
 
@@ -65,7 +67,7 @@ def test_copies_move_every_aggregate_and_habit_none() -> None:
         divergence, gap = likelihood_divergence(synthetic, reference, control, rng=np.random.default_rng(0))
         found[name] = {
             "c_t": data_copying(synthetic, reference, control, rng=np.random.default_rng(0)),
-            "authenticity": authenticity(synthetic, reference, control),
+            "authenticity": authenticity(synthetic, reference, control, rng=np.random.default_rng(0)),
             "ratio": distance_ratio(synthetic, reference, control, rng=np.random.default_rng(0)),
             "fld": divergence,
             "gap": gap,
@@ -153,30 +155,22 @@ def test_every_aggregate_is_named_whether_it_ran_or_not() -> None:
     assert not any(one.ran for one in few[1:])
 
 
-def test_intervals_by_cluster_cover_where_images_are_not_independent() -> None:
-    """200 worlds, nominal 95 %: each patient's eyes agree, so a naive interval would cover about 0.8."""
+def test_the_interval_of_authenticity_covers_over_patients_too() -> None:
+    """80 worlds, nominal 95 %: an interval from the images alone covered 0.82 (benchmarks/leakage/aggregates.py)."""
     rng = np.random.default_rng(3)
-    covered = {"mean": 0, "share": 0, "naive": 0}
-    for _ in range(200):
-        effect = rng.normal(size=40)
-        clusters = np.repeat(np.arange(40), 3)
-        values = effect[clusters] + 0.5 * rng.normal(size=120)
-        mean = clustered_mean(values, clusters)
-        covered["mean"] += mean.low <= 0 <= mean.high
-        share = clustered_share(values > 0.5, clusters)
-        covered["share"] += share.low <= 0.32736 <= share.high
-        half = 1.96 * values.std() / np.sqrt(120)
-        covered["naive"] += abs(values.mean()) < half
-    assert covered["mean"] >= 182
-    assert covered["share"] >= 180
-    assert covered["naive"] < 172
+    found = []
+    for _ in range(80):
+        reference, synthetic = population(rng, 60), population(rng, 100)[0][::2]
+        found.append(authenticity(synthetic, reference, None, rng=rng))
+    truth = float(np.mean([one.estimate for one in found]))
+    assert sum(one.low <= truth <= one.high for one in found) >= 71
 
 
 def test_c_t_seldom_alarms_without_a_copy() -> None:
-    """40 worlds without copies: the alarm at -3 has to be rare although eyes share patients."""
+    """24 worlds without copies: the alarm at -3 has to be rare although eyes share patients."""
     rng = np.random.default_rng(4)
     alarms = 0
-    for _ in range(40):
+    for _ in range(24):
         reference, control = population(rng, 60), population(rng, 60)
         synthetic, _ = population(rng, 60)
         value = data_copying(synthetic, reference, control, rng=np.random.default_rng(0)).estimate

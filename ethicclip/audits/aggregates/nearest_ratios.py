@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student
 
-from ethicclip.audits.aggregates.value import Aggregate, Interval, cluster_draws, clustered_share
+from ethicclip.audits.aggregates.value import Aggregate, Interval, cluster_draws
 from ethicclip.audits.search import nearest
+from ethicclip.audits.statistics import clopper_pearson
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 _BOOTSTRAP = 400
+_GROUPS = 20
+_NEIGHBOURS = 12
+"""Neighbours fetched, so that one is left when a twentieth of the patients is not."""
 
 
 def first_and_other(queries: Floats, real: Floats, patients: Indices) -> tuple[Doubles, Doubles, Indices]:
@@ -33,25 +40,72 @@ def first_and_other(queries: Floats, real: Floats, patients: Indices) -> tuple[D
     return distances[:, 0], other, rows[:, 0]
 
 
-def authentic(synthetic: Floats, real: Floats, patients: Indices) -> tuple[npt.NDArray[np.bool_], Indices]:
-    """Which synthetic images are authentic, and the patient nearest to each.
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Real neighbours of synthetic images and of real pictures, enough to leave groups of patients out.
 
-    An image is authentic when it is farther from its nearest real picture than that picture is from its nearest
-    picture of another patient (Alaa et al. 2022, section 3.3; "another patient" in place of "another picture", since
-    two eyes of one patient are alike).
+    Attributes:
+        to_real: Distances of synthetic images, float64 (n, k), and rows, int64 (n, k), of their real neighbours.
+        among_real: The same of each real picture, its own patient left out (infinity).
+        patients: Patient of each real picture.
     """
-    distance, _, row = first_and_other(synthetic, real, patients)
-    _, spacing, _ = first_and_other(real, real, patients)
-    return distance > spacing[row], patients[row]
+
+    to_real: tuple[Doubles, Indices]
+    among_real: tuple[Doubles, Indices]
+    patients: Indices
+
+    @classmethod
+    def of(cls, synthetic: Floats, real: Floats, patients: Indices) -> Neighbours:
+        """Search once."""
+        most = int(np.bincount(np.unique(patients, return_inverse=True)[1]).max(initial=0))
+        distances, rows = nearest(real, real, most + _NEIGHBOURS)
+        return cls(
+            to_real=nearest(synthetic, real, _NEIGHBOURS),
+            among_real=(np.where(patients[rows] != patients[:, None], distances, np.inf), rows),
+            patients=patients,
+        )
+
+    def authentic(self, left_out: npt.NDArray[np.bool_] | None = None) -> tuple[npt.NDArray[np.bool_], Indices]:
+        """Which synthetic images are authentic, and the patient nearest to each.
+
+        An image is authentic when it is farther from its nearest real picture than that picture is from its nearest
+        picture of another patient (Alaa et al. 2022, section 3.3; "another patient" in place of "another picture",
+        since two eyes of one patient are alike).
+
+        Args:
+            left_out: Real pictures to do without, bool (m,).
+        """
+        (distance, row), (apart, others) = self.to_real, self.among_real
+        if left_out is not None:
+            distance = np.where(left_out[row], np.inf, distance)
+            apart = np.where(left_out[others], np.inf, apart)
+        place = distance.argmin(axis=1)
+        first = row[np.arange(len(row)), place]
+        return distance.min(axis=1) > apart.min(axis=1)[first], self.patients[first]
 
 
 def authenticity(
-    synthetic: Floats, reference: tuple[Floats, Indices], control: tuple[Floats, Indices] | None
+    synthetic: Floats,
+    reference: tuple[Floats, Indices],
+    control: tuple[Floats, Indices] | None,
+    *,
+    rng: np.random.Generator,
 ) -> Aggregate:
-    """Share of authentic images against the reference, with the same share against the control beside it."""
-    hits, nearby = authentic(synthetic, *reference)
-    interval = clustered_share(hits, nearby)
-    beside = None if control is None else float(authentic(synthetic, *control)[0].mean())
+    """Share of authentic images against the reference, with the same share against the control beside it.
+
+    The variance is that of the images plus that of the reference's patients, by a jackknife that leaves out one of
+    `_GROUPS` groups of them at a time; interval on the logit scale.
+    """
+    neighbours = Neighbours.of(synthetic, *reference)
+    hits, nearby = neighbours.authentic()
+    share, count = float(hits.mean()), len(hits)
+    names, where = np.unique(reference[1], return_inverse=True)
+    groups = min(_GROUPS, len(names))
+    group = (rng.permutation(len(names)) % groups)[where]
+    without = np.array([neighbours.authentic(group == one)[0].mean() for one in range(groups)])
+    jackknife = (groups - 1) / groups * float(((without - without.mean()) ** 2).sum())
+    interval = _on_logits(share, share * (1 - share) / count + jackknife, len(np.unique(nearby)), groups - 1)
+    beside = None if control is None else float(Neighbours.of(synthetic, *control).authentic()[0].mean())
     return _aggregate(
         interval,
         name="authenticity",
@@ -60,6 +114,17 @@ def authenticity(
         note="It has no fixed null: without one copy it was measured between 0.47 and 0.88; only the difference from "
         "the control says anything.",
     )
+
+
+def _on_logits(share: float, variance: float, n: int, freedom: int) -> Interval:
+    if share in (0.0, 1.0):
+        exact = clopper_pearson(round(share * n), n)
+        return Interval(estimate=share, low=exact.low, high=exact.high, n=n, method="clopper-pearson of patients")
+    half = float(student.ppf(0.975, freedom)) * float(np.sqrt(variance)) / (share * (1 - share))
+    centre = float(np.log(share / (1 - share)))
+    low, high = (float(1 / (1 + np.exp(-(centre + sign * half)))) for sign in (-1, 1))
+    method = "images plus jackknife by patient, logit scale"
+    return Interval(estimate=share, low=low, high=high, n=n, method=method)
 
 
 def ratios(synthetic: Floats, real: Floats, patients: Indices) -> tuple[Doubles, Indices]:

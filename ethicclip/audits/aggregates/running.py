@@ -84,7 +84,7 @@ def all_aggregates(
         found.append(Aggregate(name="C_T", source="Meehan et al. 2020", note=needs))
     else:
         found.append(data_copying(synthetic, seen, unseen, rng=np.random.default_rng([seed, 61])))
-    found.append(authenticity(synthetic, seen, unseen))
+    found.append(authenticity(synthetic, seen, unseen, rng=np.random.default_rng([seed, 65])))
     found.append(distance_ratio(synthetic, seen, unseen, rng=np.random.default_rng([seed, 62])))
     if unseen is None:
         found.append(Aggregate(name="feature likelihood divergence", source="Jiralerspong et al. 2023", note=needs))
