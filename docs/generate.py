@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ethicclip.audits.verdict_schema import schema
 from ethicclip.cli.main import verbs
 from ethicclip.generation.catalogue import describe, entries
 
@@ -92,7 +94,16 @@ def conditions() -> str:
     return CONDITIONS_HEAD + "".join(lines)
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": reference, "conditions.md": conditions}
+def verdict_schema() -> str:
+    """The published schema of verdict.json."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": reference,
+    "conditions.md": conditions,
+    "schemas/verdict.schema.json": verdict_schema,
+}
 
 
 def main() -> int:
@@ -105,6 +116,7 @@ def main() -> int:
         if present == text:
             continue
         if not checking:
+            target.parent.mkdir(exist_ok=True)
             target.write_text(text, encoding="utf-8")
             continue
         sys.stderr.writelines(

@@ -4,21 +4,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ethicclip.audits.beside import AuditHistory as AuditHistory
     from ethicclip.audits.decision import Verdict as Verdict
     from ethicclip.audits.deduplication import same_eye_pairs as same_eye_pairs
     from ethicclip.audits.leakage import audit_leakage as audit_leakage
     from ethicclip.audits.results import AuditResult as AuditResult
     from ethicclip.audits.settings import AuditSettings as AuditSettings
+    from ethicclip.audits.text import TextResult as TextResult
+    from ethicclip.audits.text import audit_text as audit_text
 
 _HOMES = {
+    "AuditHistory": "ethicclip.audits.beside",
     "AuditResult": "ethicclip.audits.results",
     "AuditSettings": "ethicclip.audits.settings",
+    "TextResult": "ethicclip.audits.text",
     "Verdict": "ethicclip.audits.decision",
     "audit_leakage": "ethicclip.audits.leakage",
+    "audit_text": "ethicclip.audits.text",
     "same_eye_pairs": "ethicclip.audits.deduplication",
 }
 
-__all__ = ["AuditResult", "AuditSettings", "Verdict", "audit_leakage", "same_eye_pairs"]
+__all__ = [
+    "AuditHistory",
+    "AuditResult",
+    "AuditSettings",
+    "TextResult",
+    "Verdict",
+    "audit_leakage",
+    "audit_text",
+    "same_eye_pairs",
+]
 
 
 def __getattr__(name: str) -> Any:

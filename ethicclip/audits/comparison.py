@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -77,15 +78,30 @@ class Effort:
     least_votes: float = 0.0
 
 
+class CandidateProvider(Protocol):
+    """Proposes real pictures beside the votes; geometry verifies them like any other candidate."""
+
+    def propose(self, queries: Described, barred: Flags, *, mirror: bool) -> list[dict[int, float]]:
+        """For each query the real pictures that it proposes, each with its evidence, a term of the pair's score.
+
+        Args:
+            queries: What is asked about.
+            barred: Real pictures that a query must not be compared with, bool (queries, n).
+            mirror: Whether the query's mirror image is asked too.
+        """
+
+
 class Comparer:
     """Every real picture, indexed once, ready for queries.
 
     Args:
         real: Reference and control together, in any fixed order.
         patients: Patient of each real picture, int64 (n,).
-        use_local: False leaves only the pixel stage.
+        use_local: False leaves out the votes of local features.
+        use_geometry: False leaves only the pixel stage.
         votes: Settings of the retrieval.
         tolerances: Settings of the verification.
+        providers: What proposes candidates beside the votes.
     """
 
     def __init__(
@@ -94,12 +110,16 @@ class Comparer:
         patients: Indices,
         *,
         use_local: bool = True,
+        use_geometry: bool = True,
         votes: VoteSettings,
         tolerances: Tolerances,
+        providers: Sequence[CandidateProvider] = (),
     ) -> None:
         self.real = real
         self.patients = patients
         self._tolerances = tolerances
+        self._geometry = use_geometry
+        self._providers = tuple(providers)
         self._index = LocalIndex(real.features, votes) if use_local else None
         self._globals = pixel.global_descriptors(real.thumbnails)
 
@@ -166,21 +186,33 @@ class Comparer:
         planes = [batch.planes, np.ascontiguousarray(batch.planes[..., ::-1])][:sides]
         ballots = [] if self._index is None else [self._index.ballots(one, barred) for one in features]
         alike = self._pixel_candidates(small, barred)
+        proposed = [provider.propose(batch, barred, mirror=effort.mirror) for provider in self._providers]
 
         def judge(row: int) -> list[Pair]:
             if batch.empty[row]:
                 return []
             voted = _elected([one[row] for one in ballots], effort)
-            pictures = np.array(sorted({*voted, *alike[row]}), dtype=np.int64)
+            named = {picture for found in proposed for picture in found[row]}
+            pictures = np.array(sorted({*voted, *named, *alike[row]}), dtype=np.int64)
             tiles = np.stack([pixel.worst_tiles(one[row], self.real.thumbnails[pictures]) for one in small])
             pairs = []
-            for column, picture in enumerate(pictures):
-                # A picture without votes is alike to a global descriptor only, as all eyes are.
-                if int(picture) in voted or self._index is None or tiles[:, column].min() <= _IN_PLACE:
-                    side, votes = voted.get(int(picture), (int(tiles[:, column].argmin()), 0.0))
-                    tile = float(tiles[:, column].min())
-                    query, plane = features[side][row], planes[side][row]
-                    pairs.append(self._pair(query, plane, int(picture), side == 1, votes, tile))
+            for column, picture in enumerate(pictures.tolist()):
+                called = picture in voted or picture in named
+                if not called and self._geometry and tiles[:, column].min() > _IN_PLACE:
+                    # Alike to a global descriptor only, as all eyes are.
+                    continue
+                first, votes = voted.get(picture, (int(tiles[:, column].argmin()), 0.0))
+                # Votes know the orientation; a proposal does not.
+                turns = [first] if picture in voted or picture not in named else list(range(sides))
+                pairs.append(
+                    self._pair(
+                        [(turn == 1, features[turn][row], planes[turn][row]) for turn in turns],
+                        picture,
+                        votes,
+                        float(tiles[:, column].min()),
+                        sum(found[row].get(picture, 0.0) for found in proposed),
+                    )
+                )
             return sorted(pairs, key=lambda pair: (-pair.score, pair.picture))
 
         return list(in_order(judge, len(batch), workers))
@@ -196,24 +228,38 @@ class Comparer:
                 found[query].extend(int(row) for row in open_rows[:_PIXEL_CANDIDATES])
         return found
 
-    def _pair(self, query: LocalFeatures, plane: Plane, picture: int, flipped: bool, votes: float, tile: float) -> Pair:
-        verification, dense = NOTHING, NO_AGREEMENT
-        if self._index is not None:
-            verification = verify_pair(query, self.real.features[picture], self._tolerances)
-            maps = [verification.affine] if verification.inliers >= _LEAST_INLIERS else []
-            if tile < _IN_PLACE:
-                maps.append(IDENTITY)
-            found = [agreement(plane, self.real.planes[picture], one) for one in maps]
-            dense = max(found, key=dense_evidence, default=NO_AGREEMENT)
-        return Pair(
-            picture=picture,
-            flipped=flipped,
-            score=combined_score(verification.score, dense, votes, tile),
-            votes=votes,
-            tile=tile,
-            verification=verification,
-            agreement=dense,
-        )
+    def _pair(
+        self,
+        turns: Sequence[tuple[bool, LocalFeatures, Plane]],
+        picture: int,
+        votes: float,
+        tile: float,
+        evidence: float,
+    ) -> Pair:
+        """The best of the query's orientations (mirrored or not, keypoints, plane) against a real picture."""
+        candidates = []
+        for flipped, query, plane in turns:
+            verification, dense = NOTHING, NO_AGREEMENT
+            if self._geometry:
+                verification = verify_pair(query, self.real.features[picture], self._tolerances)
+                maps = [verification.affine] if verification.inliers >= _LEAST_INLIERS else []
+                if tile < _IN_PLACE:
+                    maps.append(IDENTITY)
+                found = [agreement(plane, self.real.planes[picture], one) for one in maps]
+                dense = max(found, key=dense_evidence, default=NO_AGREEMENT)
+            score = combined_score(verification.score, dense, votes, tile) + evidence
+            candidates.append(
+                Pair(
+                    picture=picture,
+                    flipped=flipped,
+                    score=score,
+                    votes=votes,
+                    tile=tile,
+                    verification=verification,
+                    agreement=dense,
+                )
+            )
+        return max(candidates, key=lambda pair: pair.score)
 
 
 def _elected(ballots: Sequence[Ballot], effort: Effort) -> dict[int, tuple[int, float]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -41,12 +41,14 @@ class Described:
         thumbnails: uint8 (n, side, side, 4), see `description.pixel`.
         planes: uint8 (n, side, side), see `description.plane`.
         empty: Pictures whose field shows nothing, bool (n,).
+        embeddings: By global descriptor, float32 (n, orientations, d): upright, and mirrored where that differs.
     """
 
     features: tuple[LocalFeatures, ...]
     thumbnails: npt.NDArray[np.uint8]
     planes: npt.NDArray[np.uint8]
     empty: Flags
+    embeddings: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -59,6 +61,7 @@ class Described:
             thumbnails=self.thumbnails[chosen],
             planes=self.planes[chosen],
             empty=self.empty[chosen],
+            embeddings={name: values[chosen] for name, values in self.embeddings.items()},
         )
 
 
@@ -69,6 +72,7 @@ def joined(parts: Sequence[Described]) -> Described:
         thumbnails=np.concatenate([part.thumbnails for part in parts]),
         planes=np.concatenate([part.planes for part in parts]),
         empty=np.concatenate([part.empty for part in parts]),
+        embeddings={name: np.concatenate([part.embeddings[name] for part in parts]) for name in parts[0].embeddings},
     )
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ethicclip.audits.artefacts import artefact_keypoints
+from ethicclip.audits.beside import AuditHistory, aggregates_of, sides_of, sought_in, space_of, with_words
 from ethicclip.audits.comparison import Comparer, Effort, Pair
 from ethicclip.audits.decision import (
     Calibration,
@@ -29,17 +31,22 @@ from ethicclip.audits.decision import (
 )
 from ethicclip.audits.deduplication import impostor_pairs, merged_units, numbered, same_eye_links
 from ethicclip.audits.describing import Described, Pictures, describe, joined
+from ethicclip.audits.description.learned import LearnedDescriptor, load_descriptor
 from ethicclip.audits.description.local import Recipe
+from ethicclip.audits.embedding import EmbeddingCache, with_embeddings
 from ethicclip.audits.ladder import KINDS, plant
+from ethicclip.audits.likeness import LikenessSearch
 from ethicclip.audits.power import Background, Copies, KindPower, measure
-from ethicclip.audits.results import AuditResult, Evidence, require_usable, write_audit
+from ethicclip.audits.results import EMBEDDINGS, AuditResult, Evidence, prepare_folder, require_usable, write_audit
 from ethicclip.audits.retrieval import VoteSettings
 from ethicclip.audits.settings import AuditSettings
+from ethicclip.audits.text import scan_set
 from ethicclip.audits.verification import Tolerances
 from ethicclip.cohorts import Cohort
 from ethicclip.errors import BadInputError, UsageError
 from ethicclip.imaging import Pixels
 from ethicclip.pairs import ImageSource
+from ethicclip.policy import Policy
 from ethicclip.progress import SILENT, Progress
 
 Indices = npt.NDArray[np.int64]
@@ -53,6 +60,10 @@ def audit_leakage(
     control: Cohort | None,
     out: Path,
     *,
+    policy: Policy | None = None,
+    today: date | None = None,
+    history: AuditHistory | None = None,
+    reuse: Path | None = None,
     workers: int = 2,
     progress: Progress = SILENT,
 ) -> AuditResult:
@@ -65,6 +76,10 @@ def audit_leakage(
         control: Other patients of the same pool, which it never saw; without it there is no PASS.
         out: The audit's folder: absent, empty, or left unfinished by an audit that was cut off. It shows patients and
             is made readable to its owner only.
+        policy: Thresholds that the result is held to as well.
+        today: Which of the policy's waivers have expired; needed with a policy.
+        history: How often the ledger saw this audited, None without a ledger.
+        reuse: Folder of an earlier audit whose embeddings are read, so that no picture is embedded twice.
         workers: Threads; they change no result.
         progress: Where progress goes.
 
@@ -74,18 +89,40 @@ def audit_leakage(
     Raises:
         BadInputError: Reference and control share a patient, pictures cannot be read, a set is empty, or `out` holds
             something else.
-        UsageError: A required kind of planted copy does not exist.
+        UsageError: A required kind of planted copy does not exist, or a policy came without a day.
     """
     require_usable(out)
     _check_inputs(settings, synthetic, reference, control)
-    real = _RealSide(settings, reference, control, workers=workers, progress=progress)
-    described = describe(synthetic, real.recipe, what="the synthetic set", workers=workers, progress=progress)
+    if policy is not None and today is None:
+        raise UsageError("a policy needs the day that its waivers are judged on", next_step="Pass today=date.today().")
+    if reuse is not None and not (reuse / EMBEDDINGS).is_dir():
+        raise BadInputError(
+            f"{reuse} holds no embeddings of an earlier audit",
+            next_step="Name the folder of an audit that ran with a learned descriptor, or leave --reuse out.",
+        )
+    sought = sought_in(reference, control, settings.report_column)
+    learned = [load_descriptor(name, side=settings.torchscript_side) for name in settings.descriptors if name.learned]
+    cache = EmbeddingCache(out / EMBEDDINGS, None if reuse is None else reuse / EMBEDDINGS)
+    if learned:
+        prepare_folder(out)
+    real = _RealSide(settings, reference, control, learned, cache, workers=workers, progress=progress)
+    described = with_embeddings(
+        describe(synthetic, real.recipe, what="the synthetic set", workers=workers, progress=progress),
+        synthetic,
+        learned,
+        hashes=[synthetic.sha256(i) for i in range(len(synthetic))] if learned else None,
+        cache=cache,
+        what="the synthetic set",
+        workers=workers,
+        progress=progress,
+    )
     effort = Effort(candidates=settings.candidates)
     results = real.compare(described, effort, "the synthetic set")
     calibration = calibrate(real.impostor_scores(), settings)
     scored = reveal(results, real.pool)
     findings = find(scored, real.pool, calibration, settings)
     power = _measure_power(settings, real, effort, scored, findings, calibration, workers=workers, progress=progress)
+    words = scan_set(synthetic, sought, workers=workers, progress=progress) if settings.text else None
     conclusion = conclude(
         findings,
         real.pool,
@@ -94,6 +131,8 @@ def audit_leakage(
         synthetic=len(synthetic),
         undescribed=int(described.empty.sum()),
     )
+    space = space_of(described, real.comparer.real, real.searches)
+    seen, unseen = sides_of(real.pool, real.allowed)
     evidence = Evidence(
         settings=settings,
         synthetic=synthetic,
@@ -112,7 +151,27 @@ def audit_leakage(
         calibration=calibration,
         findings=findings,
         power=power,
-        conclusion=conclusion,
+        conclusion=with_words(conclusion, words),
+        descriptors=tuple(learned),
+        searches=tuple(real.searches),
+        real_features=real.comparer.real.features,
+        aggregates=tuple(
+            aggregates_of(
+                space,
+                real.pool,
+                real.allowed,
+                synthetic,
+                real.reports,
+                findings.everything,
+                seed=settings.seed,
+            )
+        ),
+        space=space.name,
+        distances=(space.distances(seen), space.distances(unseen)),
+        words=words,
+        history=history,
+        policy=policy,
+        today=today,
         ratio_below_one=real.comparer.ratios_below_one(described, real.allowed),
         reference_distance=real.reference_distances(described),
     )
@@ -127,6 +186,8 @@ class _RealSide:
         settings: AuditSettings,
         reference: Cohort,
         control: Cohort | None,
+        learned: Sequence[LearnedDescriptor],
+        cache: EmbeddingCache,
         *,
         workers: int,
         progress: Progress,
@@ -137,7 +198,16 @@ class _RealSide:
         names = ["the reference", "the control"]
         described = joined(
             [
-                describe(cohort, self.recipe, what=name, workers=workers, progress=progress)
+                with_embeddings(
+                    describe(cohort, self.recipe, what=name, workers=workers, progress=progress),
+                    cohort,
+                    learned,
+                    hashes=cohort.content_hashes(),
+                    cache=cache,
+                    what=name,
+                    workers=workers,
+                    progress=progress,
+                )
                 for cohort, name in zip(cohorts, names, strict=False)
             ]
         )
@@ -149,14 +219,20 @@ class _RealSide:
         patient_names = [name for side, cohort in enumerate(cohorts) for name in _names(cohort, side)]
         patients = numbered([patient_names[i] for i in order])
         in_reference = order < len(reference)
+        self.reports = _reports(cohorts, order, settings.report_column)
         described, self.artefact_share = _without_artefacts(described, patients)
+        self.searches = [LikenessSearch(one.name, described, patients, seed=settings.seed) for one in learned]
+        families = {name.family for name in settings.descriptors}
         self.comparer = Comparer(
             described,
             patients,
-            use_local=settings.descriptor == "local",
+            use_local="local" in families,
+            use_geometry=families != {"pixel"},
             votes=VoteSettings(queries=settings.voting_keypoints, seed=settings.seed),
             tolerances=Tolerances(),
+            providers=self.searches,
         )
+        self.learned = tuple(learned)
         self.impostors = impostor_pairs(
             self.comparer,
             Effort(candidates=settings.candidates),
@@ -218,6 +294,14 @@ class _Several:
         cohort, row = self._where[i]
         pixels: Pixels = cohort.image(row, max_side=max_side)
         return pixels
+
+
+def _reports(cohorts: Sequence[Cohort], order: Indices, column: str | None) -> list[str] | None:
+    """Report of each real picture in their common order, None where no column was named."""
+    if column is None:
+        return None
+    texts = [text for cohort in cohorts for text in cohort.column(column)]
+    return [texts[row] for row in order]
 
 
 def _names(cohort: Cohort, side: int) -> list[str]:
@@ -306,9 +390,11 @@ def _measure_power(
         rng = np.random.default_rng([settings.seed, 29, i])
         return plant(kinds[i], image, rng, other=real.pictures.image(int(others[i]), max_side=4 * settings.side))
 
-    described = describe(
-        _Planted(pictures=real.pictures, rows=rows),
-        real.recipe,
+    copies_of = _Planted(pictures=real.pictures, rows=rows)
+    described = with_embeddings(
+        describe(copies_of, real.recipe, what="planted copies", workers=workers, progress=progress, change=change),
+        copies_of,
+        real.learned,
         what="planted copies",
         workers=workers,
         progress=progress,

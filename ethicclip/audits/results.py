@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,26 @@ import numpy as np
 import numpy.typing as npt
 
 from ethicclip.audits import figures
+from ethicclip.audits.aggregates import Aggregate
+from ethicclip.audits.beside import AuditHistory
 from ethicclip.audits.comparison import Pair
 from ethicclip.audits.decision import Calibration, Conclusion, Findings, Pool, Scored, Verdict
 from ethicclip.audits.describing import Described, Pictures
+from ethicclip.audits.description.learned import LearnedDescriptor
+from ethicclip.audits.description.local import LocalFeatures
+from ethicclip.audits.gating import Gate, measures_of
+from ethicclip.audits.likeness import LikenessSearch
 from ethicclip.audits.naming import name_transformation
 from ethicclip.audits.power import KindPower
 from ethicclip.audits.settings import AuditSettings
+from ethicclip.audits.text import TextScan
+from ethicclip.audits.text.writing import write_scan
 from ethicclip.audits.verdict import verdict_document
 from ethicclip.cohorts import Cohort
+from ethicclip.errors import ExitCode
 from ethicclip.files import PARTIAL_SUFFIX, require_empty_or_absent, storage_errors, write_json, write_text
 from ethicclip.pairs import ImageSource
+from ethicclip.policy import Policy, judge
 from ethicclip.progress import Progress
 
 _RESTRICTED = """RESTRICTED
@@ -39,17 +50,25 @@ verdict.json alone holds counts and rates only, no name of a real picture and no
 """
 
 _VERDICT = "verdict.json"
-_FILES = frozenset(
-    {
-        "RESTRICTED.txt",
-        "flagged.csv",
-        "scores.csv",
-        "contact_sheet.png",
-        "scores.svg",
-        "power.svg",
-        _VERDICT,
-    }
-)
+EMBEDDINGS = "embeddings"
+PAIRS = "pairs"
+
+FILES: dict[str, str] = {
+    "RESTRICTED.txt": "why this folder is restricted",
+    "flagged.csv": "flagged images with their reference pictures",
+    "scores.csv": "every synthetic image with its score; higher is nearer a copy",
+    "contact_sheet.png": "the strongest pairs side by side",
+    PAIRS: "one page a flagged pair: pictures, alignment, vessels, matches",
+    "scores.svg": "nearest scores to reference, to control, and of real eyes to other patients",
+    "distances.svg": "nearest distances by a global descriptor, to reference and to control",
+    "power.svg": "probability of silence against the number of planted copies",
+    "identifiers.csv": "identifiers found in words and files",
+    "burned_in.csv": "images with possible writing in their pixels",
+    "overlaps.csv": "captions that overlap with real reports",
+    EMBEDDINGS: "vectors of every picture, by descriptor and picture; reused by a later audit (--reuse)",
+    _VERDICT: "verdict, counts, bound, power, attacks; shareable",
+}
+"""What an audit may write, and what it holds."""
 _RULE_PIXELS, _RULE_GEOMETRY, _RULE_COMPETITION = "pixels", "geometry", "target-decoy"
 
 
@@ -75,6 +94,16 @@ class Evidence:
     findings: Findings
     power: tuple[KindPower, ...]
     conclusion: Conclusion
+    descriptors: tuple[LearnedDescriptor, ...]
+    searches: tuple[LikenessSearch, ...]
+    real_features: Sequence[LocalFeatures]
+    aggregates: tuple[Aggregate, ...]
+    space: str
+    distances: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+    words: TextScan | None
+    history: AuditHistory | None
+    policy: Policy | None
+    today: date | None
     ratio_below_one: int
     reference_distance: npt.NDArray[np.float64]
 
@@ -99,6 +128,7 @@ class AuditResult:
         out: The restricted folder.
         document: What ``verdict.json`` holds.
         files: The files written, in the order of writing.
+        gate: Verdict and policy together: the words that end `lines` and the exit code.
     """
 
     verdict: Verdict
@@ -106,6 +136,12 @@ class AuditResult:
     out: Path
     document: dict[str, Any]
     files: tuple[Path, ...]
+    gate: Gate
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """With what the command line ends; the same that ``verdict.json`` and `lines` say."""
+        return self.gate.exit_code
 
     def to_json(self) -> dict[str, Any]:
         """What ``--json`` prints: the verdict document and the folder."""
@@ -123,7 +159,16 @@ class AuditResult:
         ]
         if bound is not None:
             lines.append(str(bound["statement"]))
-        return lines
+        text = self.document["text"]
+        if text is not None:
+            lines.append(f"words and files: {text['verdict']}: {text['reason']}")
+        history = self.document["history"]
+        if history is not None:
+            lines.append(
+                f"audits in the ledger: {history['of_this_set']} of this set, "
+                f"{history['against_this_reference']} against this reference"
+            )
+        return [*lines, *self.gate.lines()]
 
 
 def require_usable(out: Path) -> None:
@@ -134,16 +179,21 @@ def require_usable(out: Path) -> None:
     """
     if out.is_dir() and not (out / _VERDICT).exists():
         names = {entry.name for entry in out.iterdir() if not entry.name.endswith(PARTIAL_SUFFIX)}
-        if names <= _FILES:
+        if names <= set(FILES):
             return
     require_empty_or_absent(out)
 
 
-def write_audit(evidence: Evidence, out: Path, *, progress: Progress) -> AuditResult:
-    """Write the audit's folder; the verdict is written last, so a folder without one is unfinished."""
+def prepare_folder(out: Path) -> None:
+    """Make the audit's folder, readable to its owner only."""
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         out.chmod(0o700)
+
+
+def write_audit(evidence: Evidence, out: Path, *, progress: Progress) -> AuditResult:
+    """Write the audit's folder; the verdict is written last, so a folder without one is unfinished."""
+    prepare_folder(out)
     flagged = flagged_images(evidence)
     written: list[Path] = []
     with progress.task("writing evidence", total=None, unit="files") as task:
@@ -158,13 +208,17 @@ def write_audit(evidence: Evidence, out: Path, *, progress: Progress) -> AuditRe
         done(out / "flagged.csv")
         if evidence.settings.scores:
             write_text(out / "scores.csv", _scores_table(evidence))
+            (out / "scores.csv").chmod(0o600)
             done(out / "scores.csv")
+        if evidence.words is not None:
+            for table in write_scan(evidence.words, evidence.synthetic, out):
+                done(table)
         pairs = _sheet_pairs(evidence, flagged)
         if pairs:
-            figures.contact_sheet(
-                out / "contact_sheet.png", pairs, evidence.synthetic, evidence.pictures, evidence.settings
-            )
+            figures.contact_sheet(out / "contact_sheet.png", pairs, evidence.synthetic, evidence.pictures)
             done(out / "contact_sheet.png")
+        for page in _pair_pages(evidence, pairs, out / PAIRS):
+            done(page)
         figures.score_densities(
             out / "scores.svg",
             reference=evidence.scored.reference_score,
@@ -173,10 +227,20 @@ def write_audit(evidence: Evidence, out: Path, *, progress: Progress) -> AuditRe
             threshold=evidence.findings.confirmation_threshold,
         )
         done(out / "scores.svg")
+        figures.distance_densities(
+            out / "distances.svg",
+            reference=evidence.distances[0],
+            control=evidence.distances[1],
+            space=evidence.space,
+        )
+        done(out / "distances.svg")
         if evidence.power:
             figures.power_curves(out / "power.svg", evidence.power)
             done(out / "power.svg")
         document = verdict_document(evidence, flagged)
+        document["files"] = _files_table(out)
+        gate = _gate(evidence, document)
+        document["gate"] = gate.to_json()
         write_json(out / _VERDICT, document)
         done(out / _VERDICT)
     return AuditResult(
@@ -185,7 +249,35 @@ def write_audit(evidence: Evidence, out: Path, *, progress: Progress) -> AuditRe
         out=out,
         document=document,
         files=tuple(written),
+        gate=gate,
     )
+
+
+def _gate(evidence: Evidence, document: dict[str, Any]) -> Gate:
+    decision = None
+    if evidence.policy is not None and evidence.today is not None:
+        decision = judge(evidence.policy, measures_of(document), day=evidence.today)
+    return Gate(verdict=evidence.conclusion.verdict, decision=decision)
+
+
+def _files_table(out: Path) -> list[dict[str, Any]]:
+    """What lies in the folder, what it holds, and that everything but the verdict is restricted."""
+    return [
+        {"name": name, "holds": holds, "restricted": name != _VERDICT}
+        for name, holds in FILES.items()
+        if name == _VERDICT or (out / name).exists()
+    ]
+
+
+def _pair_pages(evidence: Evidence, pairs: Sequence[figures.SheetPair], folder: Path) -> Iterator[Path]:
+    """A page for each flagged pair of the contact sheet, under the number that it has there."""
+    for number, one in enumerate(pairs, start=1):
+        if one.rule == "not flagged":
+            continue
+        path = folder / f"{number:04d}.png"
+        features = (evidence.described.features[one.image], evidence.real_features[one.pair.picture])
+        figures.pair_page(path, number, one, evidence.synthetic, evidence.pictures, features)
+        yield path
 
 
 def best_reference_pair(evidence: Evidence, image: int) -> Pair | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from ethicclip.audits.description.names import DescriptorName, parse_descriptors
+from ethicclip.errors import UsageError
 from ethicclip.settings import Settings
 
 REQUIRED_KINDS: tuple[str, ...] = (
@@ -27,7 +29,11 @@ class AuditSettings(Settings):
 
     Attributes:
         alpha: Bound on the false discovery rate of target-decoy.
-        descriptor: The describing family; ``local`` is keypoints with a pixel check beside them.
+        descriptor: What describes a picture, several joined with commas: ``local`` (keypoints, with a pixel check
+            beside them), ``copy``, ``open_clip:MODEL[@FILE]``, ``timm:MODEL[@FILE]``, ``torchscript:FILE``, ``pixel``.
+        torchscript_side: Pixels a side of what a TorchScript file is given.
+        text: Whether captions, file names, metadata and burned-in writing are scanned too.
+        report_column: Column of the cohorts' tables that holds each picture's report, for overlap and linkability.
         max_leak_rate: A PASS needs power against this share of copies, for every required kind.
         exchangeable: Whether the user states that control and reference are a random patient-level split of
             one pool; None when not stated, which the verdict repeats as a caveat.
@@ -50,7 +56,10 @@ class AuditSettings(Settings):
     """
 
     alpha: float = Field(default=0.05, gt=0, lt=1)
-    descriptor: Literal["local", "pixel"] = "local"
+    descriptor: str = "local"
+    torchscript_side: int = Field(default=288, ge=32, le=1024)
+    text: bool = True
+    report_column: str | None = None
     max_leak_rate: float = Field(default=0.02, gt=0, lt=1)
     exchangeable: bool | None = None
     seed: int = Field(default=0, ge=0)
@@ -69,6 +78,23 @@ class AuditSettings(Settings):
     candidates: int = Field(default=5, ge=2, le=1000)
     impostor_pictures: int = Field(default=400, ge=0)
     sheet_pairs: int = Field(default=12, ge=1, le=100)
+
+    @property
+    def descriptors(self) -> tuple[DescriptorName, ...]:
+        """The descriptors, in the order given."""
+        return parse_descriptors(self.descriptor)
+
+    def resolved(self) -> dict[str, Any]:
+        """All values as JSON types; of a descriptor's files only the names, since papers carry no path."""
+        return {**super().resolved(), "descriptor": ",".join(name.public for name in self.descriptors)}
+
+    @field_validator("descriptor")
+    @classmethod
+    def _descriptors_exist(cls, value: str) -> str:
+        try:
+            return ",".join(str(name) for name in parse_descriptors(value))
+        except UsageError as error:
+            raise ValueError(f"{error.what}. {error.next_step}") from None
 
     @model_validator(mode="after")
     def _kinds_are_distinct(self) -> Self:

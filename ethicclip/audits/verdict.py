@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ethicclip.audits.decision import Verdict
 from ethicclip.audits.statistics import TailModel, wilson
+from ethicclip.audits.verdict_schema import SCHEMA
 
 if TYPE_CHECKING:
     from ethicclip.audits.results import Evidence, Flagged
 
-SCHEMA = "ethicclip/verdict/1"
 
 _NOT_RUN = {
-    "learned copy descriptor": "not part of this version",
-    "near-duplicate captions and identifiers": "not part of this version",
-    "metadata and burned-in text": "not part of this version",
     "membership inference on the generator": "needs the generator, not its images",
-    "linkability of image and caption": "not part of this version",
 }
 
 
@@ -71,6 +68,10 @@ def verdict_document(evidence: Evidence, flagged: Sequence[Flagged]) -> dict[str
         "reference_share": None if findings.everything is None else findings.everything.to_json(),
         "ratio_below_one": {"images": evidence.ratio_below_one, "n": images, "note": "for a reader; no error control"},
         "camera_artefacts": {"share_of_keypoints_dropped": evidence.artefacts},
+        "descriptors": _descriptors(evidence),
+        "aggregates": [one.to_json() for one in evidence.aggregates],
+        "text": None if evidence.words is None else evidence.words.to_json(),
+        "history": None if evidence.history is None else asdict(evidence.history),
         "power": [one.to_json() for one in evidence.power],
         "bound": _bound(evidence),
         "attacks": _attacks(evidence),
@@ -105,21 +106,87 @@ def _bound(evidence: Evidence) -> dict[str, Any] | None:
 
 
 def _attacks(evidence: Evidence) -> list[dict[str, Any]]:
-    local = evidence.settings.descriptor == "local"
+    families = {name.family for name in evidence.settings.descriptors}
+    geometry, words = families != {"pixel"}, evidence.words
+    linked = [one for one in evidence.aggregates if one.name.startswith("linkability") and one.ran]
+    overlap = words is not None and words.overlap is not None
     competed = evidence.pool.control_patients > 0
     ran = [
         ("pixel likeness, upright and mirrored", True, "global descriptors exactly searched, worst tile"),
         (
-            "local features with geometric verification, upright and mirrored",
-            local,
-            "" if local else "descriptor is pixel",
+            "votes of local features, upright and mirrored",
+            "local" in families,
+            "" if "local" in families else "local is not among the descriptors",
         ),
+        (
+            "geometric verification of candidates",
+            geometry,
+            "" if geometry else "descriptor is pixel",
+        ),
+        *(
+            (f"global descriptor {search.name}", True, "exactly searched; evidence calibrated on other patients")
+            for search in _public_searches(evidence)
+        ),
+        *([] if evidence.searches else [("learned copy descriptor", False, "add copy to the descriptors")]),
         ("target-decoy competition by patient", competed, "" if competed else "needs a control"),
         ("nearest-neighbour ratio", True, "for a reader, not part of the verdict"),
+        (
+            "identifiers in captions, file names, records and metadata",
+            words is not None,
+            "" if words is not None else "setting text is off",
+        ),
+        ("burned-in text in pixels", words is not None, "flags for a person" if words is not None else ""),
+        (
+            "captions against real reports",
+            overlap,
+            "" if overlap else "needs reports (setting report_column)",
+        ),
+        (
+            "linkability of image and report",
+            bool(linked),
+            "risk against control, not part of the verdict" if linked else "needs reports and captions",
+        ),
     ]
     return [{"name": name, "ran": done, "note": note} for name, done, note in ran] + [
         {"name": name, "ran": False, "note": note} for name, note in _NOT_RUN.items()
     ]
+
+
+def _public_searches(evidence: Evidence) -> list[_Search]:
+    """The learned descriptors under names without a path."""
+    names = {str(name): name.public for name in evidence.settings.descriptors}
+    return [
+        _Search(name=names[search.name], tail=search.tail, digest=one.digest)
+        for search, one in zip(evidence.searches, evidence.descriptors, strict=True)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Search:
+    name: str
+    tail: TailModel
+    digest: str
+
+
+def _descriptors(evidence: Evidence) -> list[dict[str, Any]]:
+    plain = [name.family for name in evidence.settings.descriptors if not name.learned]
+    return [
+        *({"name": name, "sha256": None, "impostor_tail": None} for name in plain),
+        *(
+            {"name": one.name, "sha256": one.digest, "impostor_tail": _tail(one.tail)}
+            for one in _public_searches(evidence)
+        ),
+    ]
+
+
+def _history(evidence: Evidence) -> str:
+    text = "An audit used again and again to filter a set itself leaks"
+    if evidence.history is None:
+        return f"{text}; no ledger counts how often this set was audited."
+    return (
+        f"{text}: the ledger holds {evidence.history.of_this_set} audits of this set and "
+        f"{evidence.history.against_this_reference} against this reference, this one included."
+    )
 
 
 def _caveats(evidence: Evidence) -> list[str]:
@@ -127,7 +194,7 @@ def _caveats(evidence: Evidence) -> list[str]:
     caveats = [
         "A screen with a stated bound, not a proof that nobody can be recognised: similarity tests are known to miss "
         "membership leakage.",
-        "An audit used again and again to filter a set itself leaks; count how often a set was audited.",
+        _history(evidence),
     ]
     if evidence.reference.patient_ids is None or (
         evidence.control is not None and evidence.control.patient_ids is None

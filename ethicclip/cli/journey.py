@@ -171,8 +171,7 @@ def run_demo(
         "finished": True,
         "simulated": population.simulated,
         "audits": {
-            name: {"verdict": result.verdict, "exit_code": int(audit_leakage.EXIT_CODES[result.verdict])}
-            for name, result in audits.items()
+            name: {"verdict": result.verdict, "exit_code": int(result.exit_code)} for name, result in audits.items()
         },
         "planted": found,
         "balanced_accuracy": scored.metrics["balanced_accuracy"],

@@ -15,6 +15,7 @@ from ethicclip import __version__
 from ethicclip.cli import (
     audit_leakage,
     audit_model,
+    audit_text,
     demo,
     evaluate,
     generate,
@@ -65,6 +66,7 @@ for _verb in (
     preview,
     split,
     audit_leakage,
+    audit_text,
     train,
     audit_model,
     evaluate,

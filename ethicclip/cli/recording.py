@@ -151,10 +151,33 @@ def record_model_audit(run: Run, document: Mapping[str, Any]) -> None:
             run.metric(f"extraction/{label}", share["estimate"], share["low"], share["high"], n=share["n"])
 
 
+def text_artifacts(out: Path) -> list[Artifact]:
+    """The counts of a scan of words; its tables name people and stay out."""
+    return [file_artifact("text_audit", out / "text.json")]
+
+
+def record_text_metrics(run: Run, document: Mapping[str, Any]) -> None:
+    """The counts of a scan of words, and its overlap against the control."""
+    for name, value in document["counts"].items():
+        run.metric(f"text/{name}", value)
+    risk = (document["overlap"] or {}).get("risk_against_control")
+    if risk is not None:
+        run.metric("text/overlap_risk", risk["estimate"], risk["low"], risk["high"], unit="captions")
+
+
 def record_audit_metrics(run: Run, verdict: Mapping[str, Any]) -> None:
-    """The counts of a verdict and each measured recall."""
+    """The counts of a verdict, each measured recall, and the aggregates printed for comparison."""
     for name, value in verdict["counts"].items():
         run.metric(f"audit/{name}", value)
+    if verdict.get("text") is not None:
+        record_text_metrics(run, verdict["text"])
+    if verdict.get("history") is not None:
+        run.metric("audit/times_audited", verdict["history"]["of_this_set"], unit="audits of this set")
+    for row in verdict.get("aggregates") or ():
+        if row["estimate"] is not None:
+            run.metric(
+                f"aggregate/{row['name']}", row["estimate"], row["low"], row["high"], n=row["n"], unit=row["unit"]
+            )
     for row in verdict.get("power") or ():
         recall = row.get("recall") or {}
         run.metric(

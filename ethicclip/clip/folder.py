@@ -95,7 +95,7 @@ def load(run: Path, *, architecture: str | None = None) -> ClipModel:
             next_step="Name the architecture, or give the folder that holds the file and its config.",
         )
     config = named_config(architecture)
-    return _assemble(config, _read_weights(run), stored={}, description=None, name=architecture, where=run)
+    return _assemble(config, read_weights(run), stored={}, description=None, name=architecture, where=run)
 
 
 def _load_folder(folder: Path) -> ClipModel:
@@ -125,7 +125,7 @@ def _load_folder(folder: Path) -> ClipModel:
     description = read_json(description_file) if description_file.is_file() else None
     return _assemble(
         stored["model_cfg"],
-        _read_weights(weights_file),
+        read_weights(weights_file),
         stored=stored.get("preprocess_cfg") or {},
         description=description,
         name=folder.name,
@@ -183,7 +183,12 @@ def _preprocess(config: dict[str, Any], stored: dict[str, Any], description: Any
     return FundusPreprocess.from_json({**plain.to_json(), "mean": list(mean), "std": list(std)})
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a ``.safetensors`` file, or of a ``.pt`` file read without running code from it.
+
+    Raises:
+        BadInputError: The file is missing, broken, or holds more than tensors.
+    """
     try:
         if path.suffix == ".safetensors":
             tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(str(path))

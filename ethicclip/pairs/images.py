@@ -64,6 +64,17 @@ class ImageFolder:
         beside = self._files[index].with_suffix(".txt")
         return beside.read_text(encoding="utf-8", errors="replace") if beside.is_file() else None
 
+    def encoded(self, index: int) -> bytes:
+        """The file as it is.
+
+        Raises:
+            BadInputError: It cannot be read.
+        """
+        try:
+            return self._files[index].read_bytes()
+        except OSError as error:
+            raise BadInputError(f"{self._files[index]} cannot be read: {error.strerror}") from None
+
     def sha256(self, index: int) -> str:
         """sha256 (hex) of the file."""
         return sha256_file(self._files[index])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ethicclip.reports.beside_verdict import beside_facts
 from ethicclip.reports.document import AuditPart, Check, Picture, PowerRow
 from ethicclip.reports.evidence import AuditEvidence, Evidence, PaperState
 from ethicclip.reports.pictures import SHOWN_FLAGS, flagged_rows
@@ -54,7 +55,7 @@ def audit_part(evidence: Evidence, audit: AuditEvidence, *, restricted: bool, sh
         target_decoy=as_facts(facts_of(content.get("target_decoy"))),
         confirmed=as_facts(facts_of(content.get("confirmed"), skip=("impostor_tail", "control_tail"))),
         far_half=as_facts(facts_of(content.get("far_half"))),
-        beside=as_facts(facts_of({name: content[name] for name in _BESIDE if name in content})),
+        beside=as_facts([*facts_of({n: content[n] for n in _BESIDE if n in content}), *beside_facts(content)]),
         patients=as_facts(facts_of({"patients_known": content.get("patients_known")} if content else {})),
         power=tuple(_power(row) for row in items(content, "power") if isinstance(row, dict)),
         attacks=tuple(_check(item) for item in attacks if item.get("ran") is True),

@@ -36,10 +36,13 @@ OPTIONS = {
         "--out",
         "--alpha",
         "--descriptor",
+        "--policy",
+        "--reuse",
         "--scores",
         "--seed",
         "--workers",
     },
+    "audit-text": {"--out", "--reports", "--control-reports", "--column", "--names", "--workers"},
     "train": {
         "--out",
         "--model",
