@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class LineageGraph:
                 {name: getattr(run, name) for name in ("run_id", "verb", "started", "ended", "status", "verdict")}
                 for run in self.runs.values()
             ],
-            "edges": [dict(edge.__dict__) for edge in self.edges],
+            "edges": [asdict(edge) for edge in self.edges],
         }
 
     def lines(self) -> tuple[str, ...]:
