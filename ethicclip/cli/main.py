@@ -15,6 +15,7 @@ from ethicclip.cli import (
     demo,
     evaluate,
     generate,
+    keys,
     lineage,
     preview,
     report,
@@ -22,6 +23,7 @@ from ethicclip.cli import (
     split,
     train,
     verify,
+    withdraw,
 )
 from ethicclip.cli.console import error_document, print_error, print_json
 from ethicclip.errors import EthicClipError, ExitCode
@@ -55,7 +57,21 @@ def _root(
     """
 
 
-for _verb in (generate, preview, split, audit_leakage, train, evaluate, report, verify, runs, lineage, demo):
+for _verb in (
+    generate,
+    preview,
+    split,
+    audit_leakage,
+    train,
+    evaluate,
+    report,
+    verify,
+    runs,
+    lineage,
+    withdraw,
+    keys,
+    demo,
+):
     app.command(name=_verb.NAME)(_verb.command)
 
 

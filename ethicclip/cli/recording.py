@@ -41,9 +41,10 @@ def file_artifact(kind: str, path: Path, *, origin: str = "none") -> Artifact:
 
 
 def cohort_artifact(cohort: Cohort) -> Artifact:
-    """A cohort, by commitment: neither names nor plain hashes of its images enter the ledger."""
+    """A cohort and its patients, by commitment: neither names, ids nor plain hashes enter the ledger."""
     origin = "synthetic" if cohort.simulated else "real"
-    return commit_cohort(cohort.content_hashes(), cohort.alias, KeyStore.default(), origin=origin)
+    people = cohort.patient_ids or ()
+    return commit_cohort(cohort.content_hashes(), cohort.alias, KeyStore.default(), origin=origin, patients=people)
 
 
 def pair_set_artifact(pairs: PairSet) -> Artifact:

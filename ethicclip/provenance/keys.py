@@ -78,6 +78,11 @@ class KeyStore:
         """Whether the signing key was made already."""
         return self.signing_path.exists()
 
+    def make(self) -> str:
+        """Make whichever key is missing; the public key (hex)."""
+        _secret(self.commitment_path)
+        return self.public_key()
+
 
 @functools.lru_cache(maxsize=1 << 15)
 def signature_holds(public_key: str, message: bytes, signature: str) -> bool:

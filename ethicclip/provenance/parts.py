@@ -174,9 +174,8 @@ def read_parts(folder: Path) -> Parts:
             tables.append(_parsed(file, whole))
     rows = pa.concat_tables(tables)
     # A shard done twice after a crash is said twice and counts once.
-    rows = rows.group_by([name for name in _COLUMNS if name != "order"]).aggregate([("order", "min")])
-    keys = [("order_min", "ascending"), *((name, "ascending") for name in ("role", "kind", "id", "path", "metric"))]
-    rows = rows.sort_by(keys)
+    rows = rows.group_by(list(_COLUMNS)).aggregate([])
+    rows = rows.sort_by([(name, "ascending") for name in ("order", "role", "kind", "id", "path", "metric")])
     measured = pc.equal(rows["role"], "measured")
     return Parts(
         artifacts=rows.filter(pc.invert(measured)).select(list(_COLUMNS)[1:9]),

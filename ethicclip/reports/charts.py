@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
+from ethicclip.provenance.drawing import Node, draw
 from ethicclip.reports.document import LineagePart, Score
 from ethicclip.reports.wording import interval, number
-
-_NODE_WIDTH, _NODE_HEIGHT, _GAP_X, _GAP_Y = 158, 44, 18, 46
 
 
 def bar(score: Score, low_end: float = 0.0, high_end: float = 1.0, mark: float | None = None) -> Markup:
@@ -62,78 +61,16 @@ def loss_curve(points: Sequence[tuple[float, float]]) -> Markup:
 
 
 def lineage_figure(lineage: LineagePart) -> Markup:
-    """Runs and artifacts from top (data) to bottom (scores), joined by lines."""
-    if not lineage.nodes:
-        return Markup("")
-    places = _places(lineage)
-    width = max(x for x, _ in places.values()) + _NODE_WIDTH + 8
-    height = max(y for _, y in places.values()) + _NODE_HEIGHT + 8
-    lines = []
-    for start, end in lineage.edges:
-        (x1, y1), (x2, y2) = places[start], places[end]
-        x1, x2, y1 = x1 + _NODE_WIDTH / 2, x2 + _NODE_WIDTH / 2, y1 + _NODE_HEIGHT
-        bend = (y1 + y2) / 2
-        lines.append(
-            Markup('<path class="edge" d="M{:.0f} {:.0f}C{:.0f} {:.0f} {:.0f} {:.0f} {:.0f} {:.0f}"/>').format(
-                x1, y1, x1, bend, x2, bend, x2, y2
-            )
+    """Runs and artifacts from top (data) to bottom (scores), joined by lines; every text in it is escaped."""
+    nodes = [
+        Node(
+            id=node.id,
+            head=node.text.partition("\n")[0],
+            rest=node.text.partition("\n")[2],
+            kind=node.kind,
+            origin=node.origin,
+            stale=node.stale,
         )
-    boxes = []
-    for node in lineage.nodes:
-        x, y = places[node.id]
-        head, _, rest = node.text.partition("\n")
-        boxes.append(
-            Markup(
-                '<g class="{} {}"><rect x="{:.0f}" y="{:.0f}" width="{}" height="{}" rx="{}"/>'
-                '<text class="head" x="{:.0f}" y="{:.0f}">{}</text><text x="{:.0f}" y="{:.0f}">{}</text></g>'
-            ).format(
-                node.kind,
-                f"origin-{node.origin}",
-                x,
-                y,
-                _NODE_WIDTH,
-                _NODE_HEIGHT,
-                20 if node.kind == "run" else 3,
-                x + _NODE_WIDTH / 2,
-                y + 18,
-                _short(head),
-                x + _NODE_WIDTH / 2,
-                y + 34,
-                _short(rest),
-            )
-        )
-    runs = sum(node.kind == "run" for node in lineage.nodes)
-    said = f"Lineage: {runs} runs and {len(lineage.nodes) - runs} artifacts; the table below says the same in words"
-    return Markup(
-        '<svg class="lineage" viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}" height="{1:.0f}" role="img" '
-        'aria-label="{2}">{3}{4}</svg>'
-    ).format(width, height, said, Markup("").join(lines), Markup("").join(boxes))
-
-
-def _places(lineage: LineagePart) -> dict[str, tuple[float, float]]:
-    """Rows by level; within a row by the mean place of what lies above (one barycentre pass), then centred."""
-    rows: dict[int, list[str]] = {}
-    for node in lineage.nodes:
-        rows.setdefault(node.level, []).append(node.id)
-    above: dict[str, list[str]] = {}
-    for start, end in lineage.edges:
-        above.setdefault(end, []).append(start)
-    pitch = _NODE_WIDTH + _GAP_X
-    widest = max(len(row) for row in rows.values()) * pitch
-    places: dict[str, tuple[float, float]] = {}
-    for depth, level in enumerate(sorted(rows)):
-        row = rows[level]
-        means = {
-            id_: sum(places[parent][0] for parent in above.get(id_, []) if parent in places)
-            / max(1, sum(parent in places for parent in above.get(id_, [])))
-            for id_ in row
-        }
-        row.sort(key=lambda id_: means[id_])
-        left = (widest - len(row) * pitch) / 2
-        for i, id_ in enumerate(row):
-            places[id_] = (4 + left + i * pitch, 4 + depth * (_NODE_HEIGHT + _GAP_Y))
-    return places
-
-
-def _short(text: str, length: int = 22) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}\u2026"
+        for node in lineage.nodes
+    ]
+    return Markup(draw(nodes, lineage.edges, standalone=False))  # noqa: S704 - draw escapes every text

@@ -236,7 +236,7 @@ class LineageNode(Part):
     text: str
     kind: Literal["artifact", "run"]
     origin: str = "none"
-    level: int
+    stale: bool = False
 
 
 class LineagePart(Part):

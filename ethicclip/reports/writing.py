@@ -10,7 +10,7 @@ from typing import Any
 
 from ethicclip.errors import BadInputError
 from ethicclip.files import PARTIAL_SUFFIX, require_empty_or_absent, sha256_file, storage_errors, write_json, write_text
-from ethicclip.provenance import KeyStore, VerifyResult, read_ledger, seal_folder, verify_folder, verify_ledger
+from ethicclip.provenance import KeyStore, VerifyResult, read_verified, seal_folder, verify_folder
 from ethicclip.provenance.ancestry import find_artifact
 from ethicclip.provenance.store import Clock, timestamp
 from ethicclip.reports.building import build
@@ -91,10 +91,9 @@ def write_report(
         >>> write_report(ReportSettings(), Path("ethicclip.duckdb"), Path("report"))  # doctest: +SKIP
     """
     require_empty_or_absent(out)
-    snapshot = read_ledger(ledger)
+    snapshot, checked = read_verified(ledger)
     if not snapshot.runs:
         raise BadInputError(f"the ledger {ledger} holds no run", next_step="Run a verb with this --ledger first.")
-    checked = verify_ledger(ledger, artifacts=False)
     subject = None if settings.subject is None else find_artifact(snapshot, settings.subject)
     if clock is not None:
         written = timestamp(clock())

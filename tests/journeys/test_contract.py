@@ -41,9 +41,11 @@ OPTIONS = {
     },
     "evaluate": {"--cohort", "--label-column", "--classes", "--prompts", "--out", "--seed"},
     "report": {"--out", "--audience", "--title"},
-    "verify": {"--head"},
+    "verify": {"--head", "--key", "--heads-file", "--artifacts"},
     "runs": set(),
-    "lineage": set(),
+    "lineage": {"--out"},
+    "withdraw": {"--record"},
+    "keys": set(),
     "demo": {"--out", "--cohort", "--count", "--seed", "--workers"},
 }
 """A new flag is a decision: it is added here with the change that brings it."""
