@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from typer.main import get_command
 
 from ethicclip.cli.main import app
+from ethicclip.reports.document import schema
 
 TARGET = Path(__file__).parent / "cli.md"
+SCHEMAS = Path(__file__).parent / "schemas"
 
 HEAD = """\
 # Command line
@@ -64,18 +67,27 @@ def row(parameter: Any) -> str:
 
 
 def main() -> int:
-    """Write the page, or compare it."""
-    text = reference()
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(text, encoding="utf-8")
-        return 0
-    present = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-    if present == text:
-        return 0
-    difference = difflib.unified_diff(present.splitlines(True), text.splitlines(True), "docs/cli.md", "commands")
-    sys.stderr.writelines(difference)
-    sys.stderr.write("docs/cli.md has drifted from the commands: run `make docs`\n")
-    return 1
+    """Write the pages, or compare them."""
+    pages = {TARGET: reference(), SCHEMAS / "report.schema.json": report_schema()}
+    drifted = 0
+    for path, text in pages.items():
+        if "--check" not in sys.argv[1:]:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            continue
+        present = path.read_text(encoding="utf-8") if path.exists() else ""
+        if present != text:
+            sys.stderr.writelines(
+                difflib.unified_diff(present.splitlines(True), text.splitlines(True), path.name, "code")
+            )
+            sys.stderr.write(f"{path.name} has drifted from the code: run `make docs`\n")
+            drifted = 1
+    return drifted
+
+
+def report_schema() -> str:
+    """The JSON Schema of ``report.json``, from the document's classes."""
+    return json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ for _verb in (
     train,
     evaluate,
     report,
+    gate,
     verify,
     runs,
     lineage,

@@ -18,10 +18,14 @@ _AUDIT_FILES = {
     "verdict.json": "verdict",
     "flagged.csv": "flagged",
     "scores.csv": "scores",
+    "scores.svg": "figure",
+    "power.svg": "figure",
 }
 _MODEL_FILES = {
     "open_clip_model.safetensors": "model",
     "open_clip_config.json": "model_config",
+    "ethicclip_model.json": "model_config",
+    "README.md": "model_card",
     "run.json": "training_run",
     "log.csv": "training_log",
 }
@@ -68,7 +72,7 @@ def images_artifact(path: Path, images: ImageSource) -> Artifact:
 
 
 def audit_artifacts(out: Path) -> list[Artifact]:
-    """The audit's tables; its pictures show patients and stay out."""
+    """The audit's tables and plots; its pictures of eyes show patients and stay out."""
     return [file_artifact(kind, out / name) for name, kind in _AUDIT_FILES.items() if (out / name).exists()]
 
 

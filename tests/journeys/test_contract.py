@@ -40,11 +40,12 @@ OPTIONS = {
         "--dry-run",
     },
     "evaluate": {"--cohort", "--label-column", "--classes", "--prompts", "--out", "--seed"},
-    "report": {"--out", "--audience", "--title"},
+    "report": {"--out", "--audience", "--format", "--title", "--subject"},
     "verify": {"--head", "--key", "--heads-file", "--artifacts"},
     "runs": set(),
     "lineage": {"--out"},
     "withdraw": {"--record"},
+    "gate": {"--policy", "--subject"},
     "keys": set(),
     "demo": {"--out", "--cohort", "--count", "--seed", "--workers"},
 }
