@@ -14,6 +14,7 @@ from ethicclip.cli import (
     audit_leakage,
     demo,
     evaluate,
+    gate,
     generate,
     keys,
     lineage,
