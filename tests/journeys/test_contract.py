@@ -46,6 +46,7 @@ OPTIONS = {
     "lineage": {"--out"},
     "withdraw": {"--record"},
     "gate": {"--policy", "--subject"},
+    "export": {"--out"},
     "keys": set(),
     "demo": {"--out", "--cohort", "--count", "--seed", "--workers"},
 }
