@@ -12,6 +12,7 @@ from typing import Any
 from ethicclip.audits.verdict_schema import schema
 from ethicclip.cli.main import verbs
 from ethicclip.generation.catalogue import describe, entries
+from ethicclip.reports.document import schema as report_document
 
 FOLDER = Path(__file__).parent
 
@@ -99,9 +100,15 @@ def verdict_schema() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def report_schema() -> str:
+    """The published schema of report.json."""
+    return json.dumps(report_document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": reference,
     "conditions.md": conditions,
+    "schemas/report.schema.json": report_schema,
     "schemas/verdict.schema.json": verdict_schema,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,12 +16,21 @@ NAME = "lineage"
 
 def command(
     artifact: Annotated[str, typer.Argument(help="A path, an alias, or the first characters of a hash.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also draw it, into this SVG file.", show_default=False)
+    ] = None,
     ledger: options.Ledger = options.DEFAULT_LEDGER,
     json: options.Json = False,
 ) -> int:
-    """Show the chain from real cohort and generator to model and score, as a tree or JSON."""
+    """Show the chain from real cohort and generator to model and score, as a tree, JSON or a picture.
+
+    An audit that something changed after is marked STALE, with the reasons.
+    """
+    from ethicclip.files import write_text
     from ethicclip.provenance import lineage
 
     graph = lineage(ledger, artifact)
+    if out is not None:
+        write_text(out, graph.picture())
     print_json(graph.to_json()) if json else print_lines(*(printable(line) for line in graph.lines()))
     return ExitCode.PASS

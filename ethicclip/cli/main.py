@@ -18,8 +18,11 @@ from ethicclip.cli import (
     audit_text,
     demo,
     evaluate,
+    export,
+    gate,
     generate,
     import_,
+    keys,
     lineage,
     preview,
     privacy,
@@ -28,6 +31,7 @@ from ethicclip.cli import (
     split,
     train,
     verify,
+    withdraw,
 )
 from ethicclip.cli.console import error_document, print_error, print_json
 from ethicclip.errors import EthicClipError, ExitCode
@@ -71,9 +75,13 @@ for _verb in (
     audit_model,
     evaluate,
     report,
+    export,
+    gate,
     verify,
     runs,
     lineage,
+    withdraw,
+    keys,
     demo,
 ):
     app.command(name=_verb.NAME)(_verb.command)

@@ -20,10 +20,14 @@ _AUDIT_FILES = {
     "verdict.json": "verdict",
     "flagged.csv": "flagged",
     "scores.csv": "scores",
+    "scores.svg": "figure",
+    "power.svg": "figure",
 }
 _MODEL_FILES = {
     "open_clip_model.safetensors": "model",
     "open_clip_config.json": "model_config",
+    "ethicclip_model.json": "model_config",
+    "README.md": "model_card",
     "run.json": "training_run",
     "log.csv": "training_log",
     "privacy.json": "privacy_statement",
@@ -44,9 +48,10 @@ def file_artifact(kind: str, path: Path, *, origin: str = "none") -> Artifact:
 
 
 def cohort_artifact(cohort: Cohort) -> Artifact:
-    """A cohort, by commitment: neither names nor plain hashes of its images enter the ledger."""
+    """A cohort and its patients, by commitment: neither names, ids nor plain hashes enter the ledger."""
     origin = "synthetic" if cohort.simulated else "real"
-    return commit_cohort(cohort.content_hashes(), cohort.alias, KeyStore.default(), origin=origin)
+    people = cohort.patient_ids or ()
+    return commit_cohort(cohort.content_hashes(), cohort.alias, KeyStore.default(), origin=origin, patients=people)
 
 
 def pair_set_artifact(pairs: PairSet) -> Artifact:
@@ -95,7 +100,7 @@ def import_source_artifact(result: ImportResult, alias: str) -> Artifact:
 
 
 def audit_artifacts(out: Path) -> list[Artifact]:
-    """The audit's tables; its pictures show patients and stay out."""
+    """The audit's tables and plots; its pictures of eyes show patients and stay out."""
     return [file_artifact(kind, out / name) for name, kind in _AUDIT_FILES.items() if (out / name).exists()]
 
 

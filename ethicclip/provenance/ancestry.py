@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ethicclip.errors import BadInputError
+from ethicclip.provenance.drawing import Node, draw
 from ethicclip.provenance.reading import ArtifactRecord, EdgeRecord, LedgerSnapshot, RunRecord, read_ledger
+from ethicclip.provenance.staleness import Reason, stale_audits
 from ethicclip.provenance.store import LOCK_WAIT_S
 
 _SHORTEST_PREFIX = 4
@@ -26,12 +28,14 @@ class LineageGraph:
         artifacts: Those reached, by id, in the order of recording.
         runs: Those reached, by id, in the order of starting.
         edges: What joins them.
+        stale: Audits among the runs whose verdict no longer speaks of the present, by run id, with the reasons.
     """
 
     focus: ArtifactRecord
     artifacts: dict[str, ArtifactRecord]
     runs: dict[str, RunRecord]
     edges: tuple[EdgeRecord, ...]
+    stale: dict[str, tuple[Reason, ...]]
 
     def to_json(self) -> dict[str, Any]:
         """What ``lineage --json`` prints."""
@@ -43,8 +47,36 @@ class LineageGraph:
                 {name: getattr(run, name) for name in ("run_id", "verb", "started", "ended", "status", "verdict")}
                 for run in self.runs.values()
             ],
-            "edges": [dict(edge.__dict__) for edge in self.edges],
+            "edges": [asdict(edge) for edge in self.edges],
+            "stale": {run_id: [asdict(reason) for reason in reasons] for run_id, reasons in self.stale.items()},
         }
+
+    def picture(self) -> str:
+        """The same as an SVG file."""
+        nodes = [
+            Node(
+                id=record.id,
+                head=record.kind.replace("_", " "),
+                rest=record.alias or record.path or record.id.partition(":")[2][:12],
+                kind="artifact",
+                origin=record.origin,
+            )
+            for record in self.artifacts.values()
+        ]
+        nodes += [
+            Node(
+                id=run.run_id,
+                head=run.verb,
+                rest=f"{run.verdict or run.status}{', STALE' if run.run_id in self.stale else ''}",
+                kind="run",
+                stale=run.run_id in self.stale,
+            )
+            for run in self.runs.values()
+        ]
+        edges = {(e.artifact, e.run_id) if e.role == "used" else (e.run_id, e.artifact): None for e in self.edges}
+        # What a run both read and wrote would point both ways.
+        joined = [(start, end) for start, end in edges if (end, start) not in edges or start in self.artifacts]
+        return draw(nodes, joined, standalone=True, focus=self.focus.id) + "\n"
 
     def lines(self) -> tuple[str, ...]:
         """Two trees: what it was made from, what was made from it."""
@@ -53,6 +85,8 @@ class LineageGraph:
         lines += self._tree(focus.id, "generated", "used", "by", "", set()) or ["  (nothing recorded made it)"]
         lines += ["", "used in"]
         lines += self._tree(focus.id, "used", "generated", "in", "", set()) or ["  (nothing recorded used it)"]
+        for run_id, reasons in self.stale.items():
+            lines += ["", f"STALE: {self.runs[run_id].verb} {run_id}", *(f"  {reason.text}" for reason in reasons)]
         return tuple(lines)
 
     def _tree(self, artifact: str, toward: str, beyond: str, word: str, indent: str, shown: set[str]) -> list[str]:
@@ -64,7 +98,8 @@ class LineageGraph:
             verdict = f", {run.verdict}" if run.verdict else ""
             again = run.run_id in shown
             more = "  (shown above)" if again else ""
-            lines.append(f"{indent}  {word} {run.verb} {run.run_id} ({run.status}{verdict}){more}")
+            old = ", STALE" if run.run_id in self.stale else ""
+            lines.append(f"{indent}  {word} {run.verb} {run.run_id} ({run.status}{verdict}{old}){more}")
             if again:
                 continue
             shown.add(run.run_id)
@@ -107,6 +142,7 @@ def graph_of(snapshot: LedgerSnapshot, focus: ArtifactRecord) -> LineageGraph:
         artifacts={record.id: record for record in snapshot.artifacts if record.id in reached},
         runs={run.run_id: run for run in snapshot.runs if run.run_id in runs},
         edges=kept,
+        stale={run_id: reasons for run_id, reasons in stale_audits(snapshot).items() if run_id in runs},
     )
 
 

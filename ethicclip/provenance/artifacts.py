@@ -58,6 +58,7 @@ class Artifact:
         path: Where it lies; the ledger keeps it relative to its own folder when it lies below. None for real data.
         size_bytes: Its size; None for real data.
         media: Its media type; `FOLDER_MEDIA` for a folder.
+        members: Commitments (HMAC-SHA256, hex) to the people in a cohort, so that `withdraw` finds what they reached.
 
     Raises:
         UsageError: Neither or both of hash and commitment; a malformed hash; real data with a plain hash or a path.
@@ -71,6 +72,7 @@ class Artifact:
     path: Path | str | None = None
     size_bytes: int | None = None
     media: str | None = None
+    members: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what may not stand in a ledger."""
@@ -80,6 +82,8 @@ class Artifact:
         digest = self.sha256 or self.commitment or ""
         if len(digest) != 64 or not _HEX.issuperset(digest):
             raise UsageError(f"{name} has {digest[:80]!r} for a hash, not 64 lower-case hex digits")
+        if any(len(member) != 64 or not _HEX.issuperset(member) for member in self.members):
+            raise UsageError(f"{name} has members that are not commitments of 64 hex digits")
         object.__setattr__(self, "origin", _origin(self.origin, name))
         if self.origin == Origin.REAL and (self.sha256 is not None or self.path is not None):
             raise UsageError(
@@ -145,7 +149,13 @@ def listing_of_folder(path: Path) -> tuple[str, int]:
 
 
 def commit_cohort(
-    hashes: Iterable[str], alias: str, keys: KeyStore, *, kind: str = "cohort", origin: Origin | str = Origin.REAL
+    hashes: Iterable[str],
+    alias: str,
+    keys: KeyStore,
+    *,
+    kind: str = "cohort",
+    origin: Origin | str = Origin.REAL,
+    patients: Iterable[str] = (),
 ) -> Artifact:
     """Name a collection of images by a commitment to the sorted sha256 of its files, whatever their order or names.
 
@@ -155,11 +165,21 @@ def commit_cohort(
         keys: Holds the commitment key; another key gives another, unlinkable commitment.
         kind: Kind of the artifact.
         origin: `synthetic` for a simulated population, which the report then says.
+        patients: Whose images they are, where that is known; each enters as a commitment of its own.
     """
     members = sorted(hashes)
     return Artifact(
-        kind=kind, commitment=keys.commit("cohort", "\n".join(members).encode()), origin=origin, alias=alias
+        kind=kind,
+        commitment=keys.commit("cohort", "\n".join(members).encode()),
+        origin=origin,
+        alias=alias,
+        members=commit_patients(patients, keys),
     )
+
+
+def commit_patients(patients: Iterable[str], keys: KeyStore) -> tuple[str, ...]:
+    """The distinct commitments to these patient ids, sorted, so that their order tells nothing."""
+    return tuple(sorted(set(keys.commit_all("patient", (patient.encode() for patient in set(patients))))))
 
 
 def _origin(value: Origin | str, name: str) -> Origin:

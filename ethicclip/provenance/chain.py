@@ -20,7 +20,8 @@ GENESIS_HASH = "0" * 64
 ROWS = "rows"
 CREATED = "ledger_created"
 SIGNER = "signer"
-RESERVED_KINDS = frozenset({ROWS, CREATED, SIGNER})
+MIGRATED = "migrated"
+RESERVED_KINDS = frozenset({ROWS, CREATED, SIGNER, MIGRATED})
 
 # One encoder for millions of rows: json.dumps with arguments builds a new one each time.
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode

@@ -6,10 +6,12 @@ Losing ``commitment.key`` means that commitments can no longer be matched to the
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -65,11 +67,24 @@ class KeyStore:
 
     def commit(self, purpose: str, data: bytes) -> str:
         """HMAC-SHA256 (hex) of `data` under the commitment key; `purpose` keeps different uses apart."""
-        return hmac.new(
-            _secret(self.commitment_path), f"ethicclip/{purpose}/1\n".encode() + data, hashlib.sha256
-        ).hexdigest()
+        return self.commit_all(purpose, [data])[0]
+
+    def commit_all(self, purpose: str, values: Iterable[bytes]) -> list[str]:
+        """`commit` of many values, the key read once."""
+        secret, prefix = _secret(self.commitment_path), f"ethicclip/{purpose}/1\n".encode()
+        return [hmac.digest(secret, prefix + value, hashlib.sha256).hex() for value in values]
+
+    def exists(self) -> bool:
+        """Whether the signing key was made already."""
+        return self.signing_path.exists()
+
+    def make(self) -> str:
+        """Make whichever key is missing; the public key (hex)."""
+        _secret(self.commitment_path)
+        return self.public_key()
 
 
+@functools.lru_cache(maxsize=1 << 15)
 def signature_holds(public_key: str, message: bytes, signature: str) -> bool:
     """Whether `signature` (hex) of `message` was made with the private half of `public_key` (hex)."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - slow import

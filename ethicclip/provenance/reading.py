@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Any
 
 from ethicclip.errors import IntegrityError
 from ethicclip.provenance.chain import ROWS, Head
-from ethicclip.provenance.store import LOCK_WAIT_S, open_ledger, query, read_table
+from ethicclip.provenance.contents import Contents, read_contents
+from ethicclip.provenance.findings import Collector
+from ethicclip.provenance.store import LOCK_WAIT_S, open_ledger, rows_of
 
 UNFINISHED = "unfinished"
 
@@ -54,7 +56,7 @@ class RunRecord:
         return f"{words}  {self.verdict}" if self.verdict else words
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ArtifactRecord:
     """One record of an artifact; the same content may be recorded under several names."""
 
@@ -74,10 +76,10 @@ class ArtifactRecord:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON types."""
-        return dict(self.__dict__)
+        return asdict(self)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class EdgeRecord:
     """A run used or generated an artifact."""
 
@@ -86,7 +88,7 @@ class EdgeRecord:
     artifact: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class MetricRecord:
     """A measured value with its interval and sample size; `estimate` None means that it could not be computed."""
 
@@ -101,10 +103,18 @@ class MetricRecord:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON types."""
-        return dict(self.__dict__)
+        return asdict(self)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """A person's images are in a cohort: the cohort's id, and the commitment to the person."""
+
+    cohort: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecord:
     """Something a verb said about its run."""
 
@@ -125,6 +135,7 @@ class LedgerSnapshot:
     artifacts: tuple[ArtifactRecord, ...]
     edges: tuple[EdgeRecord, ...]
     metrics: tuple[MetricRecord, ...]
+    members: tuple[MemberRecord, ...]
     events: tuple[EventRecord, ...]
     heads: tuple[Head, ...]
 
@@ -165,33 +176,41 @@ def read_ledger(ledger: Path, *, wait_s: float = LOCK_WAIT_S) -> LedgerSnapshot:
         IntegrityError: Its records cannot be read as what they claim to be.
         LedgerLockedError: Another process held it all the time.
     """
+    found = Collector()
     with open_ledger(ledger, read_only=True, wait_s=wait_s) as connection:
-        tables = {name: read_table(connection, name, "row") for name in ("runs", "endings", "artifacts", "edges")}
-        metrics = read_table(connection, "metrics", "row")
-        events = query(
-            connection, "SELECT seq, run_id, kind, time, payload FROM events WHERE kind != ? ORDER BY seq", [ROWS]
+        contents = read_contents(connection, found, check_views=False)
+    if found.findings:
+        raise IntegrityError(
+            f"the ledger {ledger} does not have the tables it was made with: {found.findings[0].line()}",
+            next_step="Run `ethicclip verify` on it, and restore it from a copy.",
         )
-        heads = query(connection, "SELECT head FROM heads ORDER BY number")
-        meta = dict(query(connection, "SELECT name, value FROM meta ORDER BY row"))
-    endings = {row[1]: row for row in tables["endings"]}
+    return snapshot_of(ledger, contents)
+
+
+def snapshot_of(ledger: Path, contents: Contents) -> LedgerSnapshot:
+    """The records that a ledger's contents are.
+
+    Raises:
+        IntegrityError: They cannot be read as what they claim to be.
+    """
+    tables = contents.tables
     try:
+        endings = {row[1]: row for row in rows_of(tables["endings"])}
+        meta = {row[1]: row[2] for row in rows_of(tables["meta"])}
         return LedgerSnapshot(
             path=ledger,
             ledger_id=str(meta["ledger"]),
-            runs=tuple(_run(row, endings.get(row[1])) for row in tables["runs"]),
-            artifacts=tuple(
-                ArtifactRecord(**dict(zip(ArtifactRecord.__dataclass_fields__, row, strict=True)))
-                for row in tables["artifacts"]
-            ),
-            edges=tuple(EdgeRecord(run_id=row[1], role=row[2], artifact=row[3]) for row in tables["edges"]),
-            metrics=tuple(
-                MetricRecord(**dict(zip(MetricRecord.__dataclass_fields__, row[1:], strict=True))) for row in metrics
-            ),
+            runs=tuple(_run(row, endings.get(row[1])) for row in rows_of(tables["runs"])),
+            artifacts=tuple(ArtifactRecord(*row) for row in rows_of(tables["artifacts"])),
+            edges=tuple(EdgeRecord(*row[1:]) for row in rows_of(tables["edges"])),
+            metrics=tuple(MetricRecord(*row[1:]) for row in rows_of(tables["metrics"])),
+            members=tuple(MemberRecord(*row[2:]) for row in rows_of(tables["members"])),
             events=tuple(
-                EventRecord(seq=row[0], run_id=row[1], kind=row[2], time=row[3], payload=json.loads(row[4]))
-                for row in events
+                EventRecord(row[0], row[1], row[2], row[3], json.loads(row[4]))
+                for row in rows_of(contents.events)
+                if row[2] != ROWS
             ),
-            heads=tuple(Head.from_json(json.loads(row[0])) for row in heads),
+            heads=tuple(Head.from_json(json.loads(row[1])) for row in rows_of(contents.heads)),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise IntegrityError(

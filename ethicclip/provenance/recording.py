@@ -22,7 +22,9 @@ from ethicclip.files import canonical_json
 from ethicclip.provenance.artifacts import Artifact
 from ethicclip.provenance.chain import RESERVED_KINDS, Head, settings_digest
 from ethicclip.provenance.heads import append_heads, refuse_cut_ledger
+from ethicclip.provenance.ingestion import artifact_table, ingest_parts, with_run
 from ethicclip.provenance.keys import KeyStore
+from ethicclip.provenance.places import recorded_path, recorded_text
 from ethicclip.provenance.signers import require_signer
 from ethicclip.provenance.store import LOCK_WAIT_S, Appender, Clock, timestamp, transaction, utc_now
 
@@ -70,6 +72,8 @@ class Run:
         self._edges: dict[tuple[str, str], None] = {}
         self._metrics: list[tuple[Any, ...]] = []
         self._events: list[tuple[str, str, Any]] = []
+        self._members: dict[str, tuple[str, ...]] = {}
+        self._parts: dict[Path, None] = {}
         self._exit_code: int | None = None
         self._verdict: str | None = None
 
@@ -119,23 +123,35 @@ class Run:
             raise UsageError(f"the payload of event {kind!r} is not JSON: {error}") from None
         self._events.append((kind, timestamp(self._clock()), dict(payload or {})))
 
+    def ingest(self, folder: Path) -> None:
+        """Take in the part files that workers wrote into `folder` (`ethicclip.provenance.parts`) when the run ends."""
+        self._parts[folder] = None
+
     def note_exit(self, code: int, verdict: str | None = None) -> None:
         """Say with which exit code and verdict the verb ends; a failed gate is still a finished run."""
         self._exit_code, self._verdict = int(code), verdict
 
     def _add(self, artifact: Artifact, role: str) -> None:
-        path = None if artifact.path is None else _recorded_path(Path(artifact.path), self.ledger)
-        row = (artifact.id, artifact.kind, str(artifact.origin), _text(artifact.alias), _text(path))
+        path = None if artifact.path is None else recorded_path(Path(artifact.path), self.ledger)
+        row = (artifact.id, artifact.kind, str(artifact.origin), recorded_text(artifact.alias), path)
         self._artifacts[(*row, artifact.size_bytes, artifact.media)] = None
         self._edges[(role, artifact.id)] = None
+        if artifact.members:
+            self._members[artifact.id] = artifact.members
 
     def _write(self, appender: Appender, moment: str, status: str, code: int) -> None:
         run = self.run_id
-        known = appender.known_artifacts(set(self._artifacts))
-        artifacts = [(row[0], run, *row[1:]) for row in self._artifacts if row not in known]
-        appender.rows("artifacts", run, moment, artifacts)
+        told = artifact_table(self._artifacts)
+        new = appender.unknown_artifacts(told)
+        appender.arrow_rows("artifacts", run, moment, with_run(new, run))
         appender.rows("edges", run, moment, [(run, *edge) for edge in self._edges])
         appender.rows("metrics", run, moment, [(run, *metric) for metric in self._metrics])
+        members = {} if not self._members else dict.fromkeys(appender.cohorts_with_members())
+        for cohort, people in self._members.items():
+            if cohort not in members:
+                appender.rows("members", run, moment, [(run, cohort, member) for member in people])
+        for folder in self._parts:
+            ingest_parts(appender, run, moment, folder)
         for kind, when, payload in self._events:
             appender.event(run, kind, when, payload)
         appender.rows("endings", run, moment, [(run, moment, status, code, self._verdict)])
@@ -242,14 +258,3 @@ def _outcome(error: BaseException) -> tuple[str, int]:
 
 def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
-
-
-def _text(value: str | None) -> str | None:
-    """File names may hold bytes that are not UTF-8; the ledger keeps them visible as escapes."""
-    return None if value is None else value.encode("utf-8", "backslashreplace").decode()
-
-
-def _recorded_path(path: Path, ledger: Path) -> str:
-    """Relative to the ledger's folder when below it, so that ledger and artifacts can move together."""
-    absolute, folder = path.absolute().resolve(), ledger.absolute().parent.resolve()
-    return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else absolute.as_posix()

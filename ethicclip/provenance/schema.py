@@ -2,11 +2,14 @@
 
 Base tables only grow: no row is ever updated, so a run's start (`runs`) and its end (`endings`) are rows of their own.
 ``row`` numbers the rows of a table from 1 without gaps; times are UTC, ISO 8601 text; JSON is canonical text.
+
+A later version of the schema only adds tables, so that every row and head of an earlier one keeps its hash and its
+signature; `SINCE` says which version brought a table.
 """
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # name -> ((column, DuckDB type), ...); the order is the order in which a row is hashed.
 TABLES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -53,7 +56,11 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("unit", "VARCHAR"),
         ("artifact", "VARCHAR"),
     ),
+    "members": (("row", "BIGINT"), ("run_id", "VARCHAR"), ("cohort", "VARCHAR"), ("member", "VARCHAR")),
 }
+
+SINCE: dict[str, int] = {"members": 2}
+"""The version that brought a table; those not named stand since version 1."""
 
 EVENTS: tuple[tuple[str, str], ...] = (
     ("seq", "BIGINT"),
@@ -88,18 +95,45 @@ VIEWS: dict[str, str] = {
     "metric_list": """
         SELECT r.verb, m.run_id, m.name, m.estimate, m.low, m.high, m.n, m.unit, m.artifact
         FROM metrics m JOIN runs r USING (run_id) ORDER BY m.row""",
+    "event_list": """
+        SELECT e.seq, e.time::TIMESTAMP AS time_utc, r.verb, e.run_id, e.kind, e.payload
+        FROM events e LEFT JOIN runs r USING (run_id) WHERE e.kind != 'rows' ORDER BY e.seq""",
+    "cohort_members": """
+        SELECT cohort, count(*) AS patients FROM members GROUP BY cohort""",
 }
 
+_VIEWS_SINCE = {"event_list": 2, "cohort_members": 2}
 
-def create_statements() -> list[str]:
-    """The SQL that makes an empty ledger."""
-    tables = [
-        f"CREATE TABLE {name} ({', '.join(f'{column} {kind}' for column, kind in columns)})"
-        for name, columns in ALL_TABLES.items()
-    ]
-    return tables + [f"CREATE VIEW {name} AS {body}" for name, body in VIEWS.items()]
+
+def create_statements(version: int = SCHEMA_VERSION) -> list[str]:
+    """The SQL that makes an empty ledger of a version, and its views."""
+    return [_create_table(name) for name in ALL_TABLES if SINCE.get(name, 1) <= version] + view_statements(version)
+
+
+def migration_statements(old: int) -> list[str]:
+    """The SQL that takes a ledger of version `old` to the present one: the tables that came since, and the views."""
+    return [_create_table(name) for name in ALL_TABLES if SINCE.get(name, 1) > old] + view_statements()
+
+
+def view_statements(version: int = SCHEMA_VERSION) -> list[str]:
+    """The SQL that makes every view anew."""
+    return [f"CREATE OR REPLACE VIEW {name} AS {body}" for name, body in views_of(version).items()]
+
+
+def tables_of(version: int) -> dict[str, tuple[tuple[str, str], ...]]:
+    """All tables of a ledger of that version."""
+    return {name: columns for name, columns in ALL_TABLES.items() if SINCE.get(name, 1) <= version}
+
+
+def views_of(version: int) -> dict[str, str]:
+    """The views of a ledger of that version."""
+    return {name: body for name, body in VIEWS.items() if _VIEWS_SINCE.get(name, 1) <= version}
 
 
 def columns_of(table: str) -> tuple[str, ...]:
     """Names of a table's columns, in hashing order."""
     return tuple(column for column, _ in ALL_TABLES[table])
+
+
+def _create_table(name: str) -> str:
+    return f"CREATE TABLE {name} ({', '.join(f'{column} {kind}' for column, kind in ALL_TABLES[name])})"

@@ -7,10 +7,11 @@ names the holder.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,17 @@ import pyarrow
 
 from ethicclip.errors import BadInputError, IntegrityError, LedgerLockedError, StorageError
 from ethicclip.files import canonical_json, storage_errors
-from ethicclip.provenance.chain import CREATED, GENESIS_HASH, ROWS, SIGNER, Head, event_hash, row_hash, sign_head
+from ethicclip.provenance.chain import (
+    CREATED,
+    GENESIS_HASH,
+    MIGRATED,
+    ROWS,
+    SIGNER,
+    Head,
+    event_hash,
+    row_hash,
+    sign_head,
+)
 from ethicclip.provenance.keys import KeyStore
 from ethicclip.provenance.schema import (
     ALL_TABLES,
@@ -29,6 +40,7 @@ from ethicclip.provenance.schema import (
     TABLES,
     columns_of,
     create_statements,
+    migration_statements,
 )
 
 # pyarrow is untyped: to the type checker its module exports nothing.
@@ -151,12 +163,25 @@ def _translated(error: duckdb.Error, path: Path) -> Exception:
 def _check_kind(connection: duckdb.DuckDBPyConnection, path: Path, *, may_be_empty: bool) -> None:
     names = table_names(connection)
     if "events" in names and "meta" in names:
+        version = schema_version(connection)
+        if version > SCHEMA_VERSION:
+            raise BadInputError(
+                f"the ledger {path} has schema {version}; this release knows schema 1 to {SCHEMA_VERSION}",
+                next_step="Use a release of EthicCLIP that is as new as the one that wrote it.",
+            )
         return
     if not names and may_be_empty:
         return
     raise BadInputError(
         f"{path} is a DuckDB database but not a ledger of EthicCLIP", next_step="Give --ledger another file."
     )
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
+    """The version that the ledger says it has; 1 where it says nothing that can be read."""
+    found = query(connection, "SELECT value FROM meta WHERE name = 'schema_version' ORDER BY row DESC LIMIT 1")
+    text = str(found[0][0]) if found else ""
+    return int(text) if text.isdecimal() else 1
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -177,22 +202,27 @@ def view_definitions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 
 @functools.cache
-def fresh_views() -> dict[str, str]:
-    """The views of a new ledger, spelled as this release of DuckDB spells them."""
+def fresh_views(version: int) -> dict[str, str]:
+    """The views of a new ledger of that version, spelled as this release of DuckDB spells them."""
     connection = duckdb.connect(":memory:")
     try:
-        for statement in create_statements():
+        for statement in create_statements(version):
             connection.execute(statement)
         return view_definitions(connection)
     finally:
         connection.close()
 
 
-def read_table(connection: duckdb.DuckDBPyConnection, table: str, order: str) -> list[tuple[Any, ...]]:
-    """All rows of a table as Python values, columns in hashing order."""
+def read_arrow(connection: duckdb.DuckDBPyConnection, table: str) -> Any:
+    """All rows of a table as an Arrow table, columns in hashing order, rows by their number."""
     names = columns_of(table)
-    found: Any = connection.sql(f"SELECT {', '.join(names)} FROM {table} ORDER BY {order}").to_arrow_table()  # noqa: S608
-    return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
+    return connection.sql(f"SELECT {', '.join(names)} FROM {table} ORDER BY {names[0]}").to_arrow_table()  # noqa: S608
+
+
+def rows_of(table: Any, batch: int = 20_000) -> Iterator[tuple[Any, ...]]:
+    """The rows of an Arrow table as Python values, made a batch at a time."""
+    for part in table.to_batches(max_chunksize=batch):
+        yield from zip(*(column.to_pylist() for column in part.columns), strict=True)
 
 
 class Appender:
@@ -216,26 +246,55 @@ class Appender:
 
     def rows(self, table: str, run_id: str, moment: str, rows: Sequence[Sequence[Any]]) -> None:
         """Add rows (values without their number) to a base table, covered by events of kind ``rows``."""
-        for start in range(0, len(rows), ROWS_PER_EVENT):
-            first = self._counts[table] + 1
-            numbered = [(first + i, *row) for i, row in enumerate(rows[start : start + ROWS_PER_EVENT])]
-            hashes = [row_hash(table, row) for row in numbered]
-            self.event(run_id, ROWS, moment, {"table": table, "first": first, "sha256": hashes})
+        numbered = [(number, *row) for number, row in enumerate(rows, start=self._counts[table] + 1)]
+        self._cover(table, run_id, moment, numbered)
+        if numbered:
             _insert(self._connection, table, numbered)
-            self._counts[table] += len(numbered)
 
-    def known_artifacts(self, rows: set[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
-        """Those of `rows` (id, kind, origin, alias, path, size_bytes, media) that the ledger holds already."""
-        ids = pa.table({"id": pa.array(sorted({row[0] for row in rows}), type=pa.string())})
-        self._connection.register("_ids", ids)
+    def arrow_rows(self, table: str, run_id: str, moment: str, rows: Any) -> None:
+        """`rows` for an Arrow table with every column but ``row``, under the table's names."""
+        if len(rows) == 0:
+            return
+        first = self._counts[table] + 1
+        numbers = pa.array(range(first, first + len(rows)), type=pa.int64())
+        batch = rows.append_column("row", numbers).select([name for name, _ in TABLES[table]])
+        self._cover(table, run_id, moment, rows_of(batch))
+        _insert_arrow(self._connection, table, batch)
+
+    def _cover(self, table: str, run_id: str, moment: str, numbered: Iterable[tuple[Any, ...]]) -> None:
+        """Chain the hashes of new rows."""
+        rows = iter(numbered)
+        while part := list(itertools.islice(rows, ROWS_PER_EVENT)):
+            hashes = [row_hash(table, row) for row in part]
+            self.event(run_id, ROWS, moment, {"table": table, "first": part[0][0], "sha256": hashes})
+            self._counts[table] += len(part)
+
+    def unknown_artifacts(self, told: Any) -> Any:
+        """The distinct rows of an Arrow table of artifacts that the ledger does not hold yet, in their order.
+
+        A file that was written over and then made again as it was is told anew: its record must be the latest one.
+
+        Args:
+            told: Columns id, kind, origin, alias, path, size_bytes, media.
+        """
+        names = ("id", "kind", "origin", "alias", "path", "size_bytes", "media")
+        same = " AND ".join(f"told.{name} IS NOT DISTINCT FROM held.{name}" for name in names)
+        numbered = told.append_column("place", pa.array(range(len(told)), type=pa.int64()))
+        self._connection.register("_told", numbered)
         try:
-            found = query(
-                self._connection,
-                "SELECT id, kind, origin, alias, path, size_bytes, media FROM artifacts SEMI JOIN _ids USING (id)",
-            )
+            found: Any = self._connection.sql(
+                f"SELECT {', '.join(f'told.{name}' for name in names)}, min(place) AS place FROM _told told "  # noqa: S608
+                "ANTI JOIN (SELECT * FROM artifacts WHERE path IS NULL OR row IN "
+                f"(SELECT max(row) FROM artifacts GROUP BY path)) held ON {same} "
+                f"GROUP BY {', '.join(f'told.{name}' for name in names)} ORDER BY place"
+            ).to_arrow_table()
         finally:
-            self._connection.unregister("_ids")
-        return rows.intersection(found)
+            self._connection.unregister("_told")
+        return found.select(list(names))
+
+    def cohorts_with_members(self) -> set[str]:
+        """Ids of the cohorts whose members the ledger holds already."""
+        return {str(row[0]) for row in query(self._connection, "SELECT DISTINCT cohort FROM members")}
 
     def hash_at(self, seq: int) -> str | None:
         """The hash of event `seq` as the ledger holds it now."""
@@ -276,7 +335,10 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Se
     arrays = [
         pa.array(values, type=_ARROW[kind]) for values, (_, kind) in zip(zip(*rows, strict=True), columns, strict=True)
     ]
-    batch = pa.Table.from_arrays(arrays, names=[name for name, _ in columns])
+    _insert_arrow(connection, table, pa.Table.from_arrays(arrays, names=[name for name, _ in columns]))
+
+
+def _insert_arrow(connection: duckdb.DuckDBPyConnection, table: str, batch: Any) -> None:
     connection.register("_batch", batch)
     try:
         connection.execute(f"INSERT INTO {table} SELECT * FROM _batch")  # noqa: S608 - names come from our schema
@@ -295,7 +357,15 @@ def transaction(
             if not table_names(connection):
                 appender = _create(connection, keys, moment, ledger_id(), version)
             else:
-                appender = Appender(connection, ledger_id=_known_id(connection), counts=_counts(connection))
+                old = schema_version(connection)
+                if old < SCHEMA_VERSION:
+                    # The chain's events stand in a table that no version changed, so it can be continued at once.
+                    for statement in migration_statements(old):
+                        connection.execute(statement)
+                appender = Appender(connection, ledger_id=_known_id(connection, path), counts=_counts(connection))
+                if old < SCHEMA_VERSION:
+                    appender.event("", MIGRATED, moment, {"from": old, "to": SCHEMA_VERSION, "version": version})
+                    appender.rows("meta", "", moment, [("schema_version", str(SCHEMA_VERSION))])
             yield appender
             appender.flush()
             connection.execute("COMMIT")
@@ -319,12 +389,12 @@ def _create(
     return appender
 
 
-def _known_id(connection: duckdb.DuckDBPyConnection) -> str:
-    meta = dict(query(connection, "SELECT name, value FROM meta"))
-    if meta.get("schema_version") != str(SCHEMA_VERSION) or "ledger" not in meta:
-        raise BadInputError(
-            f"the ledger has schema {meta.get('schema_version')!r}; this release writes schema {SCHEMA_VERSION}",
-            next_step="Use the release of EthicCLIP that wrote it, or start a new ledger with --ledger.",
+def _known_id(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
+    meta = dict(query(connection, "SELECT name, value FROM meta ORDER BY row"))
+    if "ledger" not in meta:
+        raise IntegrityError(
+            f"the ledger {path} does not say which one it is",
+            next_step="Run `ethicclip verify` on it, and restore it from a copy.",
         )
     return str(meta["ledger"])
 

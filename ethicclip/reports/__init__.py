@@ -5,21 +5,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ethicclip.reports.document import Report as Report
     from ethicclip.reports.document import State as State
+    from ethicclip.reports.gating import GateResult as GateResult
+    from ethicclip.reports.gating import gate as gate
     from ethicclip.reports.settings import ReportSettings as ReportSettings
     from ethicclip.reports.writing import ReportResult as ReportResult
     from ethicclip.reports.writing import verify_report as verify_report
     from ethicclip.reports.writing import write_report as write_report
 
 _HOMES = {
+    "GateResult": "gating",
     "Report": "document",
     "ReportResult": "writing",
     "ReportSettings": "settings",
     "State": "document",
+    "gate": "gating",
     "verify_report": "writing",
     "write_report": "writing",
 }
 
-__all__ = ["Report", "ReportResult", "ReportSettings", "State", "verify_report", "write_report"]
+__all__ = ["GateResult", "Report", "ReportResult", "ReportSettings", "State", "gate", "verify_report", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

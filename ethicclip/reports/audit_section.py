@@ -25,7 +25,29 @@ _COUNTS = (
 _BESIDE = ("flagged_share", "reference_share", "ratio_below_one", "camera_artefacts")
 
 
-def audit_part(evidence: Evidence, audit: AuditEvidence, *, restricted: bool, sheet: Picture | None) -> AuditPart:
+KINDS = {
+    "exact": "the photograph itself",
+    "jpeg30": "strong JPEG compression",
+    "flip": "mirrored",
+    "rotation15": "turned by up to 15 degrees",
+    "crop70": "cropped to 70 %",
+    "blur": "blurred",
+    "noise": "heavy noise",
+    "colour": "other colours",
+    "resize128": "shrunk to 128 pixels",
+    "combination": "several of these at once",
+}
+"""Kinds of planted copies in words; a kind that is not here shows by its name."""
+
+
+def audit_part(
+    evidence: Evidence,
+    audit: AuditEvidence,
+    *,
+    restricted: bool,
+    sheet: Picture | None,
+    figures: tuple[Picture, ...] = (),
+) -> AuditPart:
     """One audit from its verdict file, or from the ledger's metrics where the file is gone."""
     content = clean_all(audit.verdict.content)
     counts = facts_of(_ordered(fields(content, "counts")))
@@ -64,6 +86,7 @@ def audit_part(evidence: Evidence, audit: AuditEvidence, *, restricted: bool, sh
         settings=settings_facts(audit.run.settings),
         flagged=_flagged(audit) if restricted else (),
         sheet=sheet,
+        figures=figures,
     )
 
 
@@ -78,8 +101,16 @@ def _check(item: Mapping[str, Any]) -> Check:
 
 
 def _power(row: Mapping[str, Any]) -> PowerRow:
+    kind = str(row.get("kind", ""))
+    curve = [
+        tuple(as_integer(point.get(name)) for name in ("m", "repetitions", "silent"))
+        for point in items(row, "curve")
+        if isinstance(point, dict)
+    ]
     return PowerRow(
-        kind=str(row.get("kind", "")),
+        kind=kind,
+        words=KINDS.get(kind, label(kind).lower()),
+        curve=tuple((m, n, silent) for m, n, silent in curve if m is not None and n and silent is not None),
         m=as_integer(row.get("m")),
         n=as_integer(row.get("n")),
         recall=as_score(str(row.get("kind", "")), row.get("recall"), None),

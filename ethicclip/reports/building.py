@@ -7,10 +7,12 @@ from ethicclip.reports.audit_section import audit_part
 from ethicclip.reports.data_sections import cohort_parts, set_part, split_parts
 from ethicclip.reports.document import Ledger, Report
 from ethicclip.reports.evidence import Evidence
+from ethicclip.reports.figures import recorded_figures
 from ethicclip.reports.first_page import banners, first_page
 from ethicclip.reports.lineage_part import lineage_part
 from ethicclip.reports.mappings import fill
 from ethicclip.reports.model_sections import evaluation_part, training_part
+from ethicclip.reports.other_sections import caption_part, membership_part
 from ethicclip.reports.pictures import Shown, contact_sheet, nothing, samples
 from ethicclip.reports.run_section import run_parts
 from ethicclip.reports.settings import ReportSettings
@@ -34,9 +36,17 @@ def build(evidence: Evidence, settings: ReportSettings, written: str) -> tuple[R
         sheet: Shown = contact_sheet(audit) if restricted else nothing("")
         pictures |= sheet.data
         picture = sheet.pictures[0] if sheet.pictures else None
-        audits.append(audit_part(evidence, audit, restricted=restricted, sheet=picture))
+        # How near single images come to real eyes is for the restricted form.
+        drawn = recorded_figures(evidence, audit.run, ("scores",)) if restricted else nothing("")
+        pictures |= drawn.data
+        audits.append(audit_part(evidence, audit, restricted=restricted, sheet=picture, figures=drawn.pictures))
     deciding = evidence.deciding
     deciding_part = next((a for a in audits if deciding is not None and a.run_id == deciding.run.run_id), None)
+    evaluations = []
+    for entry in reversed(evidence.evaluations):
+        drawn = recorded_figures(evidence, entry.run, ("roc", "reliability", "subgroups"))
+        pictures |= drawn.data
+        evaluations.append(evaluation_part(evidence, entry, drawn.pictures))
     runs, environments = run_parts(evidence)
     report = Report(
         title=clean(settings.title, 300),
@@ -52,7 +62,9 @@ def build(evidence: Evidence, settings: ReportSettings, written: str) -> tuple[R
         # What decides stands first, then the other audits of the set, then those of other sets; newest first.
         audits=tuple(sorted(audits, key=lambda a: (a is not deciding_part, not a.is_subject))),
         trainings=tuple(training_part(evidence, entry) for entry in reversed(evidence.trainings)),
-        evaluations=tuple(evaluation_part(evidence, entry) for entry in reversed(evidence.evaluations)),
+        captions=caption_part(evidence, deciding_part),
+        evaluations=tuple(evaluations),
+        memberships=tuple(membership_part(evidence, entry) for entry in reversed(evidence.memberships)),
         frameworks=fill(evidence),
         lineage=lineage_part(evidence),
         runs=runs,

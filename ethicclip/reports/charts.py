@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from ethicclip.reports.document import LineagePart, Score
+from ethicclip.provenance.drawing import Node, draw
+from ethicclip.reports.document import LineagePart, PowerRow, Score
 from ethicclip.reports.wording import interval, number
-
-_NODE_WIDTH, _NODE_HEIGHT, _GAP_X, _GAP_Y = 158, 44, 18, 46
 
 
 def bar(score: Score, low_end: float = 0.0, high_end: float = 1.0, mark: float | None = None) -> Markup:
@@ -61,79 +60,97 @@ def loss_curve(points: Sequence[tuple[float, float]]) -> Markup:
     ).format(said, number(round(high, 3)), number(round(low, 3)), number(first), number(last), path)
 
 
-def lineage_figure(lineage: LineagePart) -> Markup:
-    """Runs and artifacts from top (data) to bottom (scores), joined by lines."""
-    if not lineage.nodes:
+def power_curves(rows: Sequence[PowerRow]) -> Markup:
+    """Small multiples, one a kind of copy: the chance that the whole rule notices, against the number of copies."""
+    drawn = [row for row in rows if len(row.curve) > 1]
+    if not drawn:
         return Markup("")
-    places = _places(lineage)
-    width = max(x for x, _ in places.values()) + _NODE_WIDTH + 8
-    height = max(y for _, y in places.values()) + _NODE_HEIGHT + 8
-    lines = []
-    for start, end in lineage.edges:
-        (x1, y1), (x2, y2) = places[start], places[end]
-        x1, x2, y1 = x1 + _NODE_WIDTH / 2, x2 + _NODE_WIDTH / 2, y1 + _NODE_HEIGHT
-        bend = (y1 + y2) / 2
-        lines.append(
-            Markup('<path class="edge" d="M{:.0f} {:.0f}C{:.0f} {:.0f} {:.0f} {:.0f} {:.0f} {:.0f}"/>').format(
-                x1, y1, x1, bend, x2, bend, x2, y2
-            )
-        )
-    boxes = []
-    for node in lineage.nodes:
-        x, y = places[node.id]
-        head, _, rest = node.text.partition("\n")
-        boxes.append(
-            Markup(
-                '<g class="{} {}"><rect x="{:.0f}" y="{:.0f}" width="{}" height="{}" rx="{}"/>'
-                '<text class="head" x="{:.0f}" y="{:.0f}">{}</text><text x="{:.0f}" y="{:.0f}">{}</text></g>'
-            ).format(
-                node.kind,
-                f"origin-{node.origin}",
-                x,
-                y,
-                _NODE_WIDTH,
-                _NODE_HEIGHT,
-                20 if node.kind == "run" else 3,
-                x + _NODE_WIDTH / 2,
-                y + 18,
-                _short(head),
-                x + _NODE_WIDTH / 2,
-                y + 34,
-                _short(rest),
-            )
-        )
-    runs = sum(node.kind == "run" for node in lineage.nodes)
-    said = f"Lineage: {runs} runs and {len(lineage.nodes) - runs} artifacts; the table below says the same in words"
+    columns, width, height = 3, 200, 132
+    last = max(m for row in drawn for m, _, _ in row.curve)
+    parts = [_power_panel(row, (i % columns) * width, (i // columns) * height, last) for i, row in enumerate(drawn)]
+    total = height * math.ceil(len(drawn) / columns)
+    said = escape(
+        "Power of the audit: chance of noticing planted copies against their number. "
+        + "; ".join(f"{row.words}: {f'{row.m} copies' if row.m is not None else 'not reached'}" for row in drawn)
+        + " are noticed with 95 % confidence"
+    )
+    return Markup('<svg class="plot power" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        columns * width, total, said, Markup("").join(parts)
+    )
+
+
+def _power_panel(row: PowerRow, left: float, top: float, last: int) -> Markup:
+    x0, x1, y0, y1 = left + 28, left + 188, top + 26, top + 104
+
+    def x(m: float) -> float:
+        return round(x0 + (x1 - x0) * m / last, 1)
+
+    points = [(0.0, 0.0), *((m, 1 - silent / n) for m, n, silent in row.curve)]
+    path = " ".join(f"{'L' if i else 'M'}{x(m)} {y1 - (y1 - y0) * p:.1f}" for i, (m, p) in enumerate(points))
+    mark = Markup("")
+    if row.m is not None:
+        mark = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(x(row.m), y0, y1)
     return Markup(
-        '<svg class="lineage" viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}" height="{1:.0f}" role="img" '
-        'aria-label="{2}">{3}{4}</svg>'
-    ).format(width, height, said, Markup("").join(lines), Markup("").join(boxes))
+        '<text class="head" x="{}" y="{}">{}</text>'
+        '<line class="axis" x1="{x0}" x2="{x0}" y1="{y0}" y2="{y1}"/>'
+        '<line class="axis" x1="{x0}" x2="{x1}" y1="{y1}" y2="{y1}"/>'
+        '<text x="{}" y="{}" text-anchor="end">1</text><text x="{}" y="{}" text-anchor="end">0</text>'
+        '<text x="{x0}" y="{below}">0</text><text x="{x1}" y="{below}" text-anchor="end">{last} copies</text>'
+        '{mark}<path class="curve" d="{path}"/>'
+    ).format(
+        left + 4,
+        top + 14,
+        row.words,
+        x0 - 4,
+        y0 + 6,
+        x0 - 4,
+        y1 + 2,
+        x0=x0,
+        x1=x1,
+        y0=y0,
+        y1=y1,
+        below=y1 + 15,
+        last=last,
+        mark=mark,
+        path=path,
+    )
 
 
-def _places(lineage: LineagePart) -> dict[str, tuple[float, float]]:
-    """Rows by level; within a row by the mean place of what lies above (one barycentre pass), then centred."""
-    rows: dict[int, list[str]] = {}
-    for node in lineage.nodes:
-        rows.setdefault(node.level, []).append(node.id)
-    above: dict[str, list[str]] = {}
-    for start, end in lineage.edges:
-        above.setdefault(end, []).append(start)
-    pitch = _NODE_WIDTH + _GAP_X
-    widest = max(len(row) for row in rows.values()) * pitch
-    places: dict[str, tuple[float, float]] = {}
-    for depth, level in enumerate(sorted(rows)):
-        row = rows[level]
-        means = {
-            id_: sum(places[parent][0] for parent in above.get(id_, []) if parent in places)
-            / max(1, sum(parent in places for parent in above.get(id_, [])))
-            for id_ in row
-        }
-        row.sort(key=lambda id_: means[id_])
-        left = (widest - len(row) * pitch) / 2
-        for i, id_ in enumerate(row):
-            places[id_] = (4 + left + i * pitch, 4 + depth * (_NODE_HEIGHT + _GAP_Y))
-    return places
+STANDALONE = (
+    "text{font:11px 'EthicCLIP Noto Sans SC',sans-serif;fill:#51606e}"
+    ".head{font-weight:700;fill:#17212b}.axis{stroke:#d5dce2}.curve{fill:none;stroke:#0d4f5c;stroke-width:1.6}"
+    ".mark{stroke:#7a4a00;stroke-width:1.5;stroke-dasharray:3 2}"
+)
 
 
-def _short(text: str, length: int = 22) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}\u2026"
+def standalone(figure: Markup, style: str = STANDALONE) -> str:
+    """A figure of this module as a file of its own, with the colours that a page would give it."""
+    text = str(figure)
+    if not text:
+        return ""
+    head, _, rest = text.partition(">")
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}'
+
+
+def lineage_figure(lineage: LineagePart) -> Markup:
+    """Runs and artifacts from top (data) to bottom (scores), joined by lines; every text in it is escaped."""
+    return Markup(draw(_nodes(lineage), lineage.edges, standalone=False))  # noqa: S704 - draw escapes every text
+
+
+def lineage_drawing(lineage: LineagePart) -> str:
+    """The same as a file of its own."""
+    return draw(_nodes(lineage), lineage.edges, standalone=True).replace("system-ui", "'EthicCLIP Noto Sans SC'")
+
+
+def _nodes(lineage: LineagePart) -> list[Node]:
+    return [
+        Node(
+            id=node.id,
+            head=node.text.partition("\n")[0],
+            rest=node.text.partition("\n")[2],
+            kind=node.kind,
+            origin=node.origin,
+            stale=node.stale,
+        )
+        for node in lineage.nodes
+    ]

@@ -142,9 +142,12 @@ class PowerRow(Part):
     """What the audit would have seen of planted copies of one kind."""
 
     kind: str
+    words: str
     m: int | None
     n: int | None
     recall: Score
+    curve: tuple[tuple[int, int, int], ...] = ()
+    """Triples of copies planted, runs of the whole rule, and runs in which the rule stayed silent."""
 
 
 class AuditPart(Part):
@@ -174,6 +177,7 @@ class AuditPart(Part):
     settings: tuple[Fact, ...]
     flagged: tuple[tuple[str, ...], ...] = ()
     sheet: Picture | None = None
+    figures: tuple[Picture, ...] = ()
 
 
 class TrainingPart(Part):
@@ -206,6 +210,29 @@ class EvaluationPart(Part):
     facts: tuple[Fact, ...]
     skipped: tuple[Fact, ...]
     caveats: tuple[str, ...]
+    figures: tuple[Picture, ...] = ()
+
+
+class CaptionPart(Part):
+    """What is known of the captions, file names and metadata of the released set."""
+
+    facts: tuple[Fact, ...]
+    tested: tuple[Check, ...]
+    not_tested: tuple[Check, ...]
+    results: tuple[Fact, ...]
+
+
+class MembershipPart(Part):
+    """Audits of a model: can anyone tell whose eyes it was trained on?"""
+
+    run_id: str
+    time: str
+    paper: str
+    model: str
+    verdict: str
+    reason: str
+    scores: tuple[Score, ...]
+    facts: tuple[Fact, ...]
 
 
 class Requirement(Part):
@@ -236,7 +263,7 @@ class LineageNode(Part):
     text: str
     kind: Literal["artifact", "run"]
     origin: str = "none"
-    level: int
+    stale: bool = False
 
 
 class LineagePart(Part):
@@ -278,8 +305,10 @@ class Report(Part):
     splits: tuple[SplitPart, ...]
     sets: tuple[SetPart, ...]
     audits: tuple[AuditPart, ...]
+    captions: CaptionPart
     trainings: tuple[TrainingPart, ...]
     evaluations: tuple[EvaluationPart, ...]
+    memberships: tuple[MembershipPart, ...]
     frameworks: tuple[Framework, ...]
     lineage: LineagePart
     runs: tuple[RunPart, ...]
@@ -293,4 +322,5 @@ class Report(Part):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of ``report.json``."""
-    return Report.model_json_schema(by_alias=True)
+    made = Report.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **made}

@@ -101,6 +101,7 @@ class Evidence:
     audits: tuple[AuditEvidence, ...]
     trainings: tuple[RunWithPaper, ...]
     evaluations: tuple[RunWithPaper, ...]
+    memberships: tuple[RunWithPaper, ...]
 
     def audits_of(self, artifact_id: str | None) -> list[AuditEvidence]:
         """Audits of one set, oldest first."""
@@ -143,6 +144,7 @@ def gather(snapshot: LedgerSnapshot, checked: VerifyResult, subject: ArtifactRec
         audits=tuple(_audit(snapshot, run, cohorts) for run in of("audit-leakage")),
         trainings=tuple(_with_paper(snapshot, run, "training_run", "run.json") for run in of("train")),
         evaluations=tuple(_with_paper(snapshot, run, "metrics", "metrics.json") for run in of("evaluate")),
+        memberships=tuple(_with_paper(snapshot, run, "verdict", "verdict.json") for run in of("audit-model")),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, cast
 
+from ethicclip.provenance import stale_reasons
 from ethicclip.reports.document import AuditPart, Check, FirstPage, SetPart
 from ethicclip.reports.evidence import AuditEvidence, Evidence
 from ethicclip.reports.settings import ReportSettings
@@ -139,18 +140,9 @@ def _not_tested(evidence: Evidence, audit: AuditPart | None) -> tuple[Check, ...
 
 def _stale(evidence: Evidence, audit: AuditEvidence | None) -> tuple[str, ...]:
     """What changed after the deciding audit."""
-    subject, found = evidence.subject, []
-    if subject is None or audit is None:
+    if audit is None:
         return ()
-    later = [record for record in evidence.snapshot.artifacts if record.row > subject.row]
-    if subject.path is not None and any(r.path == subject.path and r.id != subject.id for r in later):
-        found.append("The set was written over by another one after it was audited.")
-    ended = audit.run.ended or audit.run.started
-    if any(run.started > ended for run in evidence.splits):
-        found.append("A cohort was divided anew after the audit.")
-    if any(run.version != audit.run.version for run in evidence.snapshot.runs if run.started > ended):
-        found.append("Another release of EthicCLIP has been used since the audit.")
-    return tuple(found)
+    return tuple(clean(reason.text) for reason in stale_reasons(evidence.snapshot, audit.run))
 
 
 def _later(time: str, months: int) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from ethicclip.provenance import ArtifactRecord, LedgerSnapshot, RunRecord
+from ethicclip.provenance import ArtifactRecord, LedgerSnapshot, RunRecord, stale_audits
 from ethicclip.reports.document import LineageNode, LineagePart
 from ethicclip.reports.evidence import Evidence
 from ethicclip.reports.wording import clean
@@ -32,16 +30,16 @@ def lineage_part(evidence: Evidence) -> LineagePart:
             if record.kind not in _MINOR and record.id not in used:
                 artifacts[record.id] = record
                 edges[run.run_id, record.id] = None
-    names = [*(run.run_id for run in kept_runs), *artifacts]
-    levels = _levels(names, edges)
-    nodes = [LineageNode(id=run.run_id, text=_run_text(run), kind="run", level=levels[run.run_id]) for run in kept_runs]
+    stale = stale_audits(snapshot)
+    nodes = [
+        LineageNode(id=run.run_id, text=_run_text(run), kind="run", stale=run.run_id in stale) for run in kept_runs
+    ]
     nodes += [
         LineageNode(
             id=record.id,
             text=f"{_NAMES.get(record.kind, clean(record.kind, 40))}\n{_name(record)}",
             kind="artifact",
             origin=record.origin,
-            level=levels[record.id],
         )
         for record in artifacts.values()
     ]
@@ -60,20 +58,6 @@ def _size(snapshot: LedgerSnapshot, runs: list[RunRecord]) -> int:
     wanted = {run.run_id for run in runs}
     ids = {edge.artifact for edge in snapshot.edges if edge.run_id in wanted}
     return len(wanted) + sum(1 for id_ in ids if snapshot.by_artifact[id_].kind not in _MINOR)
-
-
-def _levels(names: list[str], edges: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """The longest way down to each node; the number of rounds is bounded, so that a cycle cannot loop."""
-    levels = dict.fromkeys(names, 0)
-    for _ in range(min(len(names), 40)):
-        moved = False
-        for start, end in edges:
-            if levels[end] <= levels[start]:
-                levels[end] = levels[start] + 1
-                moved = True
-        if not moved:
-            break
-    return levels
 
 
 def _run_text(run: RunRecord) -> str:

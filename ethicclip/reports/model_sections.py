@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from ethicclip.reports.document import EvaluationPart, Score, TrainingPart
+from ethicclip.reports.document import EvaluationPart, Picture, Score, TrainingPart
 from ethicclip.reports.evidence import Evidence, Paper, PaperState, RunWithPaper, written_by
 from ethicclip.reports.reading_json import alias_of, as_facts, as_integer, as_score, fields, items, settings_facts
 from ethicclip.reports.wording import clean, clean_all, facts_of, label, number
@@ -47,7 +47,7 @@ def training_part(evidence: Evidence, entry: RunWithPaper) -> TrainingPart:
     )
 
 
-def evaluation_part(evidence: Evidence, entry: RunWithPaper) -> EvaluationPart:
+def evaluation_part(evidence: Evidence, entry: RunWithPaper, figures: tuple[Picture, ...] = ()) -> EvaluationPart:
     """One evaluation from its metrics file, or from the ledger's metrics where the file is gone."""
     content = clean_all(entry.paper.content)
     unit = str(content.get("unit", "")) or None
@@ -81,6 +81,7 @@ def evaluation_part(evidence: Evidence, entry: RunWithPaper) -> EvaluationPart:
         facts=as_facts(facts_of(content.get("counts"), skip=("by_class",))),
         skipped=as_facts(facts_of({**fields(content, "skipped"), **fields(content, "left_out")})),
         caveats=tuple(str(text) for text in items(content, "caveats")),
+        figures=figures,
     )
 
 

@@ -37,8 +37,10 @@ def render(report: Report, pictures: Mapping[str, str]) -> str:
         "bar": charts.bar,
         "lineage_figure": charts.lineage_figure,
         "loss_curve": charts.loss_curve,
+        "power_curves": charts.power_curves,
         "interval": wording.interval,
         "states": list(State),
+        "glossary": wording.GLOSSARY,
     }
     return environment.get_template("report.html.j2").render(
         report=report,

@@ -23,7 +23,7 @@ class ReportSettings(Settings):
     Attributes:
         title: On the first page.
         audience: ``shareable`` shows no real pixel, no flagged image, no real file's name; ``restricted`` shows them.
-        formats: What to write beside the manifest; JSON is always written, since HTML is made from it.
+        formats: What to write beside the manifest; JSON is always written, since the others are made from it.
         subject: The released set: path, alias or hash of an artifact; None takes the set that the latest model was
             trained on, else the latest that was generated, else the latest that was audited.
         released_to: To whom the set goes; for a person to state.
@@ -35,7 +35,7 @@ class ReportSettings(Settings):
 
     title: str = Field(default="Evidence on a synthetic fundus set", min_length=1, max_length=300)
     audience: Audience = "shareable"
-    formats: tuple[Literal["html", "json"], ...] = ("html", "json")
+    formats: tuple[Literal["html", "json", "pdf"], ...] = ("html", "json", "pdf")
     subject: str | None = None
     released_to: str | None = None
     purpose: str | None = None

@@ -15,6 +15,46 @@ _ADDRESS = re.compile(r"\b(?:https?|ftp|file|javascript|data)://?", re.IGNORECAS
 _HARMLESS = frozenset("\n\t")
 _ESTIMATE_PARTS = ("estimate", "low", "high", "n")
 
+GLOSSARY = (
+    (
+        "Reference",
+        "real patients whose images the generator may have seen; the question is whether the set shows them.",
+    ),
+    (
+        "Control",
+        "other patients of the same pool, whom the generator never saw: what looks like a copy of them is chance.",
+    ),
+    ("Copy", "a synthetic image whose retina is that of a reference patient, however disguised. A retina identifies."),
+    ("Planted copies", "copies made on purpose and hidden in the set, to measure whether the audit would notice them."),
+    (
+        "Bound",
+        "the largest number of copies that could be there unnoticed, for the hardest kind that had to be planted.",
+    ),
+    ("False discovery rate", "of the patients that the audit names, the share that it may name wrongly."),
+    (
+        "Interval",
+        "the values that the data do not contradict, at 95 % unless said otherwise. Few patients, wide interval.",
+    ),
+    (
+        "Commitment",
+        "a keyed hash in place of a patient's data: it can be checked by who holds the key, and by no one else.",
+    ),
+    (
+        "Ledger head",
+        "a short number that stands for every record up to a moment, signed. Keep it, and later edits show.",
+    ),
+    (
+        "Epsilon",
+        "the bound of differential privacy: how much one patient's data can change what comes out. None is claimed "
+        "unless a section says so, with its unit and its accountant.",
+    ),
+    (
+        "Stale",
+        "something that the audit rests on was changed after it; its verdict speaks of what was, not of what is.",
+    ),
+)
+"""Words that a reader without this trade needs."""
+
 
 def clean(text: str, limit: int = LONGEST) -> str:
     """Show control, format and private characters as escapes, cut what is longer than `limit`.

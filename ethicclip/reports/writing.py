@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from ethicclip.errors import BadInputError
-from ethicclip.files import PARTIAL_SUFFIX, require_empty_or_absent, sha256_file, storage_errors, write_json, write_text
-from ethicclip.provenance import KeyStore, VerifyResult, read_ledger, seal_folder, verify_folder, verify_ledger
+from ethicclip.files import (
+    PARTIAL_SUFFIX,
+    require_empty_or_absent,
+    sha256_file,
+    storage_errors,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from ethicclip.provenance import KeyStore, VerifyResult, read_verified, seal_folder, verify_folder
 from ethicclip.provenance.ancestry import find_artifact
 from ethicclip.provenance.store import Clock, timestamp
 from ethicclip.reports.building import build
 from ethicclip.reports.document import Report
 from ethicclip.reports.evidence import gather
+from ethicclip.reports.pdf import render_pdf
 from ethicclip.reports.rendering import render
 from ethicclip.reports.settings import ReportSettings
 
@@ -72,7 +81,7 @@ def write_report(
     clock: Clock | None = None,
     keys: KeyStore | None = None,
 ) -> ReportResult:
-    """Write ``report.html``, ``report.json`` and the signed ``manifest.json`` into `out`, all at once or nothing.
+    """Write ``report.html``, ``.pdf``, ``.json`` and the signed ``manifest.json`` into `out`, all at once or nothing.
 
     Args:
         settings: Title, audience, what a person states.
@@ -91,10 +100,9 @@ def write_report(
         >>> write_report(ReportSettings(), Path("ethicclip.duckdb"), Path("report"))  # doctest: +SKIP
     """
     require_empty_or_absent(out)
-    snapshot = read_ledger(ledger)
+    snapshot, checked = read_verified(ledger)
     if not snapshot.runs:
         raise BadInputError(f"the ledger {ledger} holds no run", next_step="Run a verb with this --ledger first.")
-    checked = verify_ledger(ledger, artifacts=False)
     subject = None if settings.subject is None else find_artifact(snapshot, settings.subject)
     if clock is not None:
         written = timestamp(clock())
@@ -109,6 +117,8 @@ def write_report(
             write_json(part / "report.json", report.to_json())
             if "html" in settings.formats:
                 write_text(part / "report.html", render(report, pictures))
+            if "pdf" in settings.formats:
+                write_bytes(part / "report.pdf", render_pdf(report, pictures))
             seal_folder(
                 part,
                 kind="report",

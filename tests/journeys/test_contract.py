@@ -77,10 +77,14 @@ OPTIONS = {
     },
     "privacy budget": {"--epsilon", "--delta", "--population", "--unit"},
     "evaluate": {"--cohort", "--label-column", "--classes", "--prompts", "--out", "--seed"},
-    "report": {"--out", "--audience", "--title"},
-    "verify": {"--head"},
+    "report": {"--out", "--audience", "--format", "--title", "--subject"},
+    "verify": {"--head", "--key", "--heads-file", "--artifacts"},
     "runs": set(),
-    "lineage": set(),
+    "lineage": {"--out"},
+    "withdraw": {"--record"},
+    "gate": {"--policy", "--subject"},
+    "export": {"--out"},
+    "keys": set(),
     "demo": {"--out", "--cohort", "--count", "--seed", "--workers"},
 }
 """A new flag is a decision: it is added here with the change that brings it."""

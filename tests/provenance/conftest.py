@@ -62,7 +62,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run.event("resumed", {"shards": 0})
     with record(path, verb="audit-leakage", settings={"alpha": 0.05}) as run:
         run.use(artifact_of_folder(pairs, kind="pair_set", origin="synthetic", alias="phantoms"))
-        run.use(commit_cohort(["a" * 64, "b" * 64], "clinic-reference", keys))
+        people = ("patient-1", "patient-2", "patient-3", "patient-3")
+        run.use(commit_cohort(["a" * 64, "b" * 64], "clinic-reference", keys, patients=people))
         run.generate(artifact_of_file(verdict, kind="verdict"))
         run.metric("copies", 0.0, 0.0, 0.01, 300, "patient")
         run.metric("far_half", 0.5, 0.4, 0.6, 300, "patient")

@@ -1,0 +1,65 @@
+"""Sections on captions and metadata, and on audits of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ethicclip.reports.document import AuditPart, CaptionPart, Check, MembershipPart
+from ethicclip.reports.evidence import Evidence, RunWithPaper
+from ethicclip.reports.reading_json import alias_of, as_facts, as_score, fields
+from ethicclip.reports.wording import clean, clean_all, facts_of, label, sentence
+
+_TEXT_WORDS = ("caption", "identifier", "metadata", "text", "linkability")
+_TEXT_RESULTS = ("captions", "metadata", "text", "identifiers", "linkability")
+_COUNTED = ("captions", "languages", "distinct_captions")
+
+
+def caption_part(evidence: Evidence, audit: AuditPart | None) -> CaptionPart:
+    """What the manifest says of captions, which attacks on text ran, and what they found."""
+    subject, deciding = evidence.subject, evidence.deciding
+    manifest: Mapping[str, Any] = {}
+    if subject is not None and subject.id in evidence.manifests:
+        manifest = clean_all(evidence.manifests[subject.id].content)
+    facts = [(label(name), text) for name, text in facts_of({n: manifest[n] for n in _COUNTED if n in manifest})]
+    settings = fields(fields(manifest, "generator"), "settings")
+    facts += facts_of({n: settings[n] for n in ("languages", "captions_per_image") if n in settings})
+    if isinstance(manifest.get("marking"), str):
+        facts.append(("Marking in every image", manifest["marking"]))
+    content = clean_all(deciding.verdict.content) if deciding is not None else {}
+    results = facts_of({name: content[name] for name in _TEXT_RESULTS if isinstance(content.get(name), dict)})
+    return CaptionPart(
+        facts=as_facts(facts),
+        tested=_about_text(audit.attacks if audit is not None else ()),
+        not_tested=_about_text(audit.attacks_not_run if audit is not None else ()),
+        results=as_facts(results),
+    )
+
+
+def membership_part(evidence: Evidence, entry: RunWithPaper) -> MembershipPart:
+    """One run of ``audit-model``: its measures as recorded in the ledger, with their intervals."""
+    content = clean_all(entry.paper.content)
+    models = [r for r in evidence.snapshot.artifacts_of(entry.run.run_id, "used") if r.kind == "model"]
+    scores = [
+        as_score(
+            label(clean(metric.name.rpartition("/")[2], 80)),
+            {"estimate": metric.estimate, "low": metric.low, "high": metric.high, "n": metric.n},
+            None,
+        )
+        for metric in evidence.snapshot.metrics_of(entry.run.run_id)
+    ]
+    skipped = ("schema", "settings", "settings_sha256", "verdict", "reason")
+    return MembershipPart(
+        run_id=entry.run.run_id,
+        time=entry.run.ended or entry.run.started,
+        paper=entry.paper.says(),
+        model=alias_of(models[0] if models else None),
+        verdict=clean(entry.run.verdict or "INCONCLUSIVE", 60),
+        reason=sentence(str(content.get("reason") or "No reason is recorded beside the verdict.")),
+        scores=tuple(scores),
+        facts=as_facts(facts_of(content, skip=skipped)[:40]),
+    )
+
+
+def _about_text(checks: tuple[Check, ...]) -> tuple[Check, ...]:
+    return tuple(check for check in checks if any(word in check.name.lower() for word in _TEXT_WORDS))
