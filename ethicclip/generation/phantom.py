@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
+from ethicclip.errors import UsageError
 from ethicclip.generation import grading
 from ethicclip.generation.cameras import camera_named, draw_camera, draw_photograph
 from ethicclip.generation.captions import write_captions
-from ethicclip.generation.findings import Eye, Photograph, summary
+from ethicclip.generation.findings import VIEWPOINT, Eye, Photograph, summary
 from ethicclip.generation.marking import encode_marked
 from ethicclip.generation.rendering.acquisition import take_photograph
 from ethicclip.generation.rendering.scene import Scene, render_scene
@@ -39,12 +40,38 @@ class PhantomEngine:
     """
 
     settings: GenerateSettings
+    photographs: int = 1
+    """Pictures of one eye, in turn: light, media, optics and sensor anew, the eye and the camera's place kept.
+
+    A photograph is about a third of the work of a picture. Pairs `k * photographs` and those after it show one eye.
+    """
+    _last: dict[tuple[int, int], Scene] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.photographs <= 64:
+            raise UsageError(
+                f"{self.photographs} photographs of an eye are outside 1 to 64",
+                next_step="More photographs of one eye teach less than more eyes.",
+            )
 
     def _key(self, index: int) -> tuple[int, int, int]:
-        return GENERATED, self.settings.seed, index
+        """Random key of the eye that picture `index` shows."""
+        return GENERATED, self.settings.seed, index // self.photographs
 
     def case(self, index: int) -> tuple[Eye, Photograph]:
         """Findings and way of photographing of picture `index`, without rendering it."""
+        eye, first = self._first(index)
+        shot = index % self.photographs
+        if shot == 0:
+            return eye, first
+        random = stream(*self._key(index), Stream.CASE, shot)
+        recipe = self.settings.findings
+        camera = draw_camera(random) if recipe.camera is None else camera_named(recipe.camera)
+        again = draw_photograph(random, eye, camera, good=recipe.quality == "good", field_deg=recipe.field_deg)
+        # What the scene was rendered for stays.
+        return eye, replace(again, **{name: getattr(first, name) for name in VIEWPOINT})
+
+    def _first(self, index: int) -> tuple[Eye, Photograph]:
         random = stream(*self._key(index), Stream.CASE)
         recipe = self.settings.findings
         plan = draw_plan(random, self.settings.sampling, recipe)
@@ -58,7 +85,17 @@ class PhantomEngine:
     def scene(self, index: int) -> Scene:
         """The rendered geometry of picture `index`, with masks of vessels, disc, cup and lesions."""
         eye, photograph = self.case(index)
-        return render_scene(eye, photograph, self.settings.size, self._key(index))
+        return self._scene(eye, photograph, index)
+
+    def _scene(self, eye: Eye, photograph: Photograph, index: int) -> Scene:
+        if self.photographs == 1:
+            return render_scene(eye, photograph, self.settings.size, self._key(index))
+        key = (self.settings.seed, index // self.photographs)
+        if key not in self._last:
+            # Only the last scene is kept: pairs are asked for in order, and memory must not grow with their number.
+            self._last.clear()
+            self._last[key] = render_scene(eye, photograph, self.settings.size, self._key(index))
+        return self._last[key]
 
     def masks(self, index: int) -> dict[str, Pixels]:
         """Ground truth of picture `index`: uint8 (size, size) of 0 or 255 for disc, cup, artery, vein and lesions.
@@ -75,9 +112,9 @@ class PhantomEngine:
         return self._image(eye, photograph, index)
 
     def _image(self, eye: Eye, photograph: Photograph, index: int) -> Pixels:
-        key = self._key(index)
-        scene = render_scene(eye, photograph, self.settings.size, key)
-        return take_photograph(scene, eye, photograph, stream(*key, Stream.PICTURE))
+        key, shot = self._key(index), index % self.photographs
+        random = stream(*key, Stream.PICTURE, shot) if shot else stream(*key, Stream.PICTURE)
+        return take_photograph(self._scene(eye, photograph, index), eye, photograph, random)
 
     def pair(self, index: int) -> Pair:
         """Pair `index`: encoded and marked image, captions, and the findings they both come from."""
