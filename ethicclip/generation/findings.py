@@ -281,6 +281,10 @@ class Photograph:
         return self.blur < 16.0 and self.haze < 0.72 and self.colour[0] > 0.18
 
 
+VIEWPOINT = ("field_deg", "centre_x_um", "centre_y_um", "rotation_deg", "radius", "cut", "stretch")
+"""The part of a `Photograph` that says what is seen: two that agree in it can be taken of one rendered scene."""
+
+
 def as_json(value: Any) -> Any:
     """Dataclasses as JSON types, numbers to six significant digits so that they read well."""
     if is_dataclass(value) and not isinstance(value, type):

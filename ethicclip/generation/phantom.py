@@ -10,7 +10,7 @@ import numpy as np
 from ethicclip.generation import grading
 from ethicclip.generation.cameras import CAMERAS, camera_named, draw_camera, draw_photograph
 from ethicclip.generation.captions import write_captions
-from ethicclip.generation.findings import Eye, Photograph, summary
+from ethicclip.generation.findings import VIEWPOINT, Eye, Photograph, summary
 from ethicclip.generation.fixing import fixed_photograph
 from ethicclip.generation.marking import encode_marked
 from ethicclip.generation.readability import readability
@@ -24,15 +24,13 @@ from ethicclip.imaging import Pixels
 from ethicclip.pairs.masks import Mask
 from ethicclip.pairs.pair import Pair
 
-GENERATOR = "phantom/2"
+GENERATOR = "phantom/3"
 """Name and version of the renderer; it changes when the same seed gives other bytes."""
 
 LICENCE = "CC0-1.0"
 """Pictures without a source in anybody's data carry no licence of anybody."""
 
 _LANGUAGES = ("en", "zh")
-_DIRECTION = ("field_deg", "centre_x_um", "centre_y_um", "rotation_deg", "radius", "cut", "stretch")
-"""What of a photograph decides where things lie in the picture."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class PhantomEngine:
         again = stream(*self._key(self.eye_number(index)), Stream.AGAIN, index % self.settings.photographs)
         other = self._photograph(eye, again, again)
         # The same direction and field, so that the eye need not be drawn again.
-        return eye, replace(other, **{name: getattr(first, name) for name in _DIRECTION})
+        return eye, replace(other, **{name: getattr(first, name) for name in VIEWPOINT})
 
     def _first(self, number: int) -> tuple[Eye, Photograph]:
         random, fixed = stream(*self._key(number), Stream.CASE), stream(*self._key(number), Stream.FIXED)
@@ -107,8 +105,10 @@ class PhantomEngine:
         return self._drawn(eye, photograph, index)[1]
 
     def _drawn(self, eye: Eye, photograph: Photograph, index: int) -> tuple[Scene, Pixels]:
-        scene, key = self.scene(index), self._key(index)
-        return scene, take_photograph(scene, eye, photograph, stream(*key, Stream.PICTURE))
+        scene, key = self.scene(index), self._key(self.eye_number(index))
+        shot = index % self.settings.photographs
+        random = stream(*key, Stream.PICTURE, shot) if shot else stream(*key, Stream.PICTURE)
+        return scene, take_photograph(scene, eye, photograph, random)
 
     def pair(self, index: int) -> Pair:
         """Pair `index`: encoded and marked image, captions, and the findings they both come from."""

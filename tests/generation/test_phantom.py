@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import pickle
 from xml.etree import ElementTree
 
@@ -159,18 +158,3 @@ def test_masks_mark_what_the_findings_state() -> None:
         lit = engine.image(index).max(axis=2) > 25
         assert (lit == masks["field"]).mean() > 0.97
         assert "drusen" not in masks or engine.case(index)[0].of(LesionKind.DRUSEN)
-
-
-def test_photographs_of_one_eye_share_its_findings_and_place_but_not_its_light():
-    settings = GenerateSettings(count=6, size=128, photographs=3)
-    engine = PhantomEngine(settings)
-    pairs = [engine.pair(index) for index in range(6)]
-    assert [pair.record["eye_number"] for pair in pairs] == [0, 0, 0, 1, 1, 1]
-    for eye in (pairs[:3], pairs[3:]):
-        assert len({pair.image for pair in eye}) == 3
-        assert len({json.dumps(pair.record["findings"]["anatomy"]) for pair in eye}) == 1
-        for pair in eye[1:]:
-            assert all(np.array_equal(pair.masks[name], eye[0].masks[name]) for name in ("disc", "artery", "vein"))
-    # A pair depends on its own number alone: not on which were drawn before it, nor in which process.
-    assert PhantomEngine(settings).pair(4).image == pairs[4].image
-    assert pickle.loads(pickle.dumps(engine)).pair(1).image == pairs[1].image

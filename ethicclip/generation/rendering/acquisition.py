@@ -16,7 +16,7 @@ from PIL import Image
 
 from ethicclip.generation.findings import Eye, Photograph
 from ethicclip.generation.rendering.scene import Scene
-from ethicclip.generation.rendering.view import Plane, smoothstep
+from ethicclip.generation.rendering.view import Plane, norm, smoothstep
 from ethicclip.imaging import Pixels
 
 Frame = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ class _Field:
         steps = (np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)) / np.float32(self.radius_px)
         self.u = np.broadcast_to(steps[None, :], (size, size))
         self.v = np.broadcast_to((steps / np.float32(photograph.stretch))[:, None], (size, size))
-        self.r = np.asarray(np.hypot(self.u, self.v), dtype=np.float32)
+        self.r = np.asarray(norm(self.u, self.v), dtype=np.float32)
 
     def patch(self, u: float, v: float, sigma: float) -> Plane:
         """A Gaussian patch of light of height 1."""
@@ -110,7 +110,7 @@ def _through_lens(frame: Frame, eye: Eye, photograph: Photograph, field: _Field,
     density = media.density
     if density <= 0.08:
         return frame
-    mean = frame.mean(axis=(0, 1))
+    mean = np.array(cv2.mean(frame)[:3], dtype=np.float32)
     sigma = density**1.3 * random.uniform(0.016, 0.05) * field.size
     soft = _soften(frame, max(sigma, 0.3))
     where = np.full((field.size, field.size), 1.0, dtype=np.float32)
@@ -183,7 +183,7 @@ def _optics(frame: Frame, photograph: Photograph, field: _Field) -> Frame:
 
 def _stray_light(frame: Frame, photograph: Photograph, field: _Field, random: np.random.Generator) -> Frame:
     """Haze, light at the rim, patches of stray light: added, not multiplied, so contrast goes."""
-    mean = frame.mean(axis=(0, 1))
+    mean = np.array(cv2.mean(frame)[:3], dtype=np.float32)
     white = np.full(3, mean.mean(), dtype=np.float32)
     if photograph.haze > 0:
         pale = random.uniform(0.15, 0.75)
@@ -217,7 +217,7 @@ def _stray_colour(random: np.random.Generator, photograph: Photograph) -> Frame:
 
 
 def _tone(frame: Frame, photograph: Photograph) -> Frame:
-    grey = frame.mean(axis=2, keepdims=True)
+    grey = cv2.transform(frame, np.full((1, 3), 1 / 3, dtype=np.float32))[..., None]
     frame = grey + np.float32(photograph.saturation) * (frame - grey)
     frame = np.maximum(frame, 0)
     # What is overexposed in one channel scatters into the others: highlights go white, not to a pure colour.
@@ -242,7 +242,7 @@ def _decoys(frame: Frame, photograph: Photograph, field: _Field, random: np.rand
         ring = random.random() < 0.12
         near = field.around(u, v, 3 * size)
         if near is not None:
-            distance = np.hypot(field.u[near] - np.float32(u), field.v[near] - np.float32(v)) / np.float32(size)
+            distance = norm(field.u[near] - np.float32(u), field.v[near] - np.float32(v)) / np.float32(size)
             shape = (
                 np.exp(-(((distance - 1) / np.float32(0.6)) ** 2))
                 if ring

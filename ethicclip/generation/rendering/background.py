@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ethicclip.generation.findings import Eye
-from ethicclip.generation.rendering.view import Canvas, Plane, View, smoothstep
+from ethicclip.generation.rendering.view import Canvas, Plane, View, norm, smoothstep
 
 Reflectance = npt.NDArray[np.float32]
 """Log reflectance, shape (3, size, size), channels red, green, blue."""
@@ -22,9 +23,10 @@ Tint = tuple[float, float, float]
 
 def tint(image: Reflectance, plane: Plane, weights: Tint) -> None:
     """Add `plane`, weighted per channel, in place."""
+    plane = np.ascontiguousarray(plane, dtype=np.float32)
     for channel, weight in enumerate(weights):
         if weight:
-            image[channel] += plane * np.float32(weight)
+            cv2.scaleAdd(plane, weight, image[channel], image[channel])
 
 
 def blend(image: Reflectance, cover: Plane, target: Tint) -> None:
@@ -33,7 +35,7 @@ def blend(image: Reflectance, cover: Plane, target: Tint) -> None:
         image[channel] += cover * (np.float32(value) - image[channel])
 
 
-_CHOROID_STEP_UM = 170.0
+_CHOROID_STEP_UM = 250.0
 _CHOROID_REACH_UM = 9500.0
 
 
@@ -44,19 +46,19 @@ def choroid(eye: Eye, random: np.random.Generator, view: View) -> Plane:
     meet, part and cross; no law is claimed for them.
     """
     spacing = random.uniform(300, 480)
-    mean_steps = 16
-    count = round(math.pi * _CHOROID_REACH_UM**2 / (spacing * 0.33 * mean_steps * _CHOROID_STEP_UM))
+    mean_steps = 11
+    count = round(math.pi * _CHOROID_REACH_UM**2 / (spacing * 0.38 * mean_steps * _CHOROID_STEP_UM))
     centre = complex(eye.anatomy.disc_centre_um[0] * random.uniform(0.4, 0.9), 0.0)
     place = centre + _CHOROID_REACH_UM * random.random(count) ** 0.62 * np.exp(2j * np.pi * random.random(count))
-    steps = random.integers(6, 2 * mean_steps - 4, count)
-    width = np.clip(0.27 * spacing * np.exp(random.normal(0, 0.4, count)), 45, 260)
+    steps = random.integers(5, 2 * mean_steps - 4, count)
+    width = np.clip(0.29 * spacing * np.exp(random.normal(0, 0.4, count)), 45, 260)
     level = random.uniform(0.45, 1.0, count)
     # Lines of one neighbourhood bend alike, or they would be scribbles.
     phase = random.uniform(0, 2 * math.pi, 4)
     turn = random.normal(0, 0.22, count)
     starts, ends, sizes, levels = [], [], [], []
     for step in range(int(steps.max())):
-        turn = 0.86 * turn + random.normal(0, 0.23, count)
+        turn = 0.8 * turn + random.normal(0, 0.27, count)
         outwards = np.angle(place - centre)
         # A fan, not a star: vortex veins drain upwards and downwards from a horizontal watershed.
         swirl = 0.45 * np.sin(place.real / 1500 + phase[0]) * np.cos(place.imag / 1900 + phase[1])
@@ -66,7 +68,7 @@ def choroid(eye: Eye, random: np.random.Generator, view: View) -> Plane:
         starts.append(place[going])
         ends.append(moved[going])
         # Thin where a line comes up from the depth and where it goes down again.
-        ending = np.minimum(step + 1, steps - step) / 4.0
+        ending = np.minimum(step + 1, steps - step) / 3.0
         sizes.append((width * np.clip(ending, 0.35, 1.0))[going])
         levels.append((level * np.clip(ending, 0.3, 1.0))[going])
         place = np.where(going, moved, place)
@@ -90,7 +92,7 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     tint(image, shading, (0.8, 1.0, 1.0))
     disc_x, disc_y = anatomy.disc_centre_um
     # The thick nerve-fibre layer round the disc is brighter; the temporal periphery falls off.
-    near = np.exp(-((np.hypot(x - np.float32(disc_x), y - np.float32(disc_y)) / np.float32(3600)) ** 2))
+    near = np.exp(-((norm(x - np.float32(disc_x), y - np.float32(disc_y)) / np.float32(3600)) ** 2))
     tint(image, near * np.float32(random.uniform(0.0, 0.42)), (0.8, 1.0, 1.0))
     fine = view.noise(random, 150)
     grain = view.noise(random, 420) * np.float32(0.014) + fine * np.float32(0.021)
@@ -99,9 +101,9 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     depth = np.float32(random.uniform(0.005, 0.020))
     deep = view.noise(random, 480) + np.float32(0.4) * view.noise(random, 1300) - np.float32(0.35) * fine
     tint(image, deep * depth, (1.0, 0.12, -0.15))
-    far = np.hypot(x - np.float32(anatomy.disc_centre_um[0] * 0.5), y)
+    far = norm(x - np.float32(anatomy.disc_centre_um[0] * 0.5), y)
     # The macula hides its choroid behind pigment; tessellation shows outside first, and patchily.
-    macular = np.exp(-((np.hypot(x, y) / np.float32(2100)) ** 2))
+    macular = np.exp(-((norm(x, y) / np.float32(2100)) ** 2))
     patchy = np.clip(0.75 + 0.5 * view.noise(random, 3600), 0.1, 1.5)
     seen = np.float32(anatomy.tessellation) * (1 - np.float32(0.85 - 0.5 * anatomy.tessellation) * macular) * patchy
     seen *= np.float32(0.6) + np.float32(0.4) * smoothstep(2000, 7500, far)
@@ -119,7 +121,7 @@ def paint_macula(image: Reflectance, eye: Eye, random: np.random.Generator, view
     """Macular pigment, the foveal pit, and the reflexes that young eyes show."""
     x, y = view.grid_um
     anatomy = eye.anatomy
-    radius = np.hypot(x, y * np.float32(1.08))
+    radius = norm(x, y * np.float32(1.08))
     wide = np.exp(-((radius / np.float32(anatomy.macula_radius_um * 0.95)) ** 2))
     core = np.exp(-((radius / np.float32(anatomy.fovea_radius_um * 1.7)) ** 2))
     depth = random.uniform(0.35, 1.35) * (0.75 + 0.5 * anatomy.pigmentation)
@@ -135,7 +137,7 @@ def paint_macula(image: Reflectance, eye: Eye, random: np.random.Generator, view
         angle = np.arctan2(y, x)
         broken = np.clip(0.6 + 0.6 * np.sin(angle + random.uniform(0, 6.3)) + 0.3 * view.noise(random, 900), 0, 1.2)
         ring_radius = anatomy.macula_radius_um * random.uniform(0.55, 1.05)
-        oval = np.hypot(x, y * np.float32(random.uniform(1.1, 1.4)))
+        oval = norm(x, y * np.float32(random.uniform(1.1, 1.4)))
         width = random.uniform(70, 190)
         ring = np.exp(-(((oval - ring_radius) / np.float32(width)) ** 2)) * broken
         tint(image, ring * np.float32(anatomy.ring_reflex), (0.10, 0.24, 0.30))
@@ -146,7 +148,7 @@ def paint_nerve_fibres(image: Reflectance, eye: Eye, random: np.random.Generator
     x, y = view.grid_um
     disc_x, disc_y = eye.anatomy.disc_centre_um
     dx, dy = x - np.float32(disc_x), y - np.float32(disc_y)
-    distance = np.hypot(dx, dy)
+    distance = norm(dx, dy)
     # Fibres leave the disc radially and bend round the macula, so their angle at the disc depends on both.
     angle = np.arctan2(dy, -dx)
     bend = np.float32(0.85) * np.tanh(distance / np.float32(5200)) * np.sin(angle)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ethicclip.generation.findings import Eye
 from ethicclip.generation.rendering.background import Reflectance, blend, tint
-from ethicclip.generation.rendering.view import Plane, View, smoothstep
+from ethicclip.generation.rendering.view import Plane, View, norm, smoothstep
 
 
 class DiscGeometry:
@@ -39,7 +39,7 @@ class DiscGeometry:
             wobble += np.float32(random.normal(0, 0.022 / order * 2)) * np.cos(
                 order * self.angle + np.float32(random.uniform(0, 6.3))
             )
-        self.rho = np.asarray(np.hypot(u, v) / (1 + wobble), dtype=np.float32)
+        self.rho = np.asarray(norm(u, v) / (1 + wobble), dtype=np.float32)
         radius = (anatomy.disc_height_um + anatomy.disc_width_um) / 4
         blur = max(45.0, 0.6 * view.um_per_px) / radius + 0.28 * nerve.swelling
         # The nasal margin is the softer one.
@@ -58,7 +58,7 @@ class DiscGeometry:
             gap = _wrapped(cup_angle - np.float32(towards))
             reach = 0.97 / max(nerve.cup_ratio, 0.3) - 1
             cup_radius += np.float32(reach) * np.exp(-((gap / np.float32(0.42)) ** 2))
-        cup_rho = np.hypot(cup_u / np.float32(max(width_ratio, 0.05)), cup_v / np.float32(max(nerve.cup_ratio, 0.05)))
+        cup_rho = norm(cup_u / np.float32(max(width_ratio, 0.05)), cup_v / np.float32(max(nerve.cup_ratio, 0.05)))
         softness = np.float32(random.uniform(0.25, 0.9) * (1.2 - 0.8 * nerve.cup_ratio))
         self.cup_rho = np.asarray(cup_rho / cup_radius, dtype=np.float32)
         inside = 1 - _ramp((self.cup_rho - 1) / softness)

@@ -10,7 +10,7 @@ from ethicclip.generation.findings import Eye, Lesion, Process
 from ethicclip.generation.findings import LesionKind as Kind
 from ethicclip.generation.rendering.background import Reflectance, blend, tint
 from ethicclip.generation.rendering.shapes import flames, region, spots, tangles
-from ethicclip.generation.rendering.view import Canvas, Plane, View, smoothstep
+from ethicclip.generation.rendering.view import Canvas, Plane, View, norm, smoothstep
 
 
 @dataclass
@@ -195,7 +195,7 @@ class LesionPainter:
     def _hole(self) -> None:
         x, y = self.view.grid_um
         for lesion in self.eye.of(Kind.MACULAR_HOLE):
-            distance = np.hypot(x - np.float32(lesion.x_um), y - np.float32(lesion.y_um))
+            distance = norm(x - np.float32(lesion.x_um), y - np.float32(lesion.y_um))
             radius, soft = lesion.diameter_um / 2, max(30.0, 0.6 * self.view.um_per_px)
             inside = self._note(lesion.kind, 1 - smoothstep(radius - soft, radius + soft, distance))
             cuff = (1 - smoothstep(radius * 1.7, radius * 2.5, distance)) * (1 - inside)
@@ -234,7 +234,7 @@ class LesionPainter:
         dy = (y - np.float32(lesion.y_um)) * np.float32(np.sqrt(lesion.aspect))
         rough = self.view.noise(self.random, 1100) * np.float32(0.05 * radius)
         soft = max(80.0, 0.6 * self.view.um_per_px)
-        inside = 1 - smoothstep(-soft, soft, np.hypot(dx, dy) - np.float32(radius) + rough)
+        inside = 1 - smoothstep(-soft, soft, norm(dx, dy) - np.float32(radius) + rough)
         # Blood settles: a level on top, the sac's curve below.
         level = smoothstep(-soft, soft, dy + np.float32(0.2 * radius) + rough * np.float32(0.5))
         cover = self._note(lesion.kind, inside * level)

@@ -19,7 +19,7 @@ from ethicclip.generation.rendering.disc import DiscGeometry, paint_disc
 from ethicclip.generation.rendering.lesions import LesionPainter
 from ethicclip.generation.rendering.strokes import VesselCover, paint_vessels
 from ethicclip.generation.rendering.vessels import VesselTree, grow
-from ethicclip.generation.rendering.view import Plane, View, smoothstep
+from ethicclip.generation.rendering.view import Plane, View, norm, smoothstep
 from ethicclip.generation.streams import Stream, stream
 
 
@@ -74,14 +74,14 @@ def _paint_myopia(image: Reflectance, eye: Eye, random: np.random.Generator, vie
     if change.staphyloma > 0:
         centre_x = eye.anatomy.disc_centre_um[0] * random.uniform(0.3, 0.8)
         radius = random.uniform(4200, 6200)
-        distance = np.hypot(x - np.float32(centre_x), (y - np.float32(random.normal(0, 400))) * np.float32(1.1))
+        distance = norm(x - np.float32(centre_x), (y - np.float32(random.normal(0, 400))) * np.float32(1.1))
         distance = distance + view.noise(random, 3000) * np.float32(350)
         floor = 1 - smoothstep(radius * 0.72, radius * 1.08, distance)
         tint(image, floor * np.float32(change.staphyloma), (0.14, 0.20, 0.16))
         wall = np.exp(-(((distance - np.float32(radius)) / np.float32(650)) ** 2))
         tint(image, wall * np.float32(change.staphyloma), (-0.10, -0.16, -0.12))
     if change.diffuse_atrophy > 0:
-        distance = np.hypot(x - np.float32(eye.anatomy.disc_centre_um[0] * 0.55), y)
+        distance = norm(x - np.float32(eye.anatomy.disc_centre_um[0] * 0.55), y)
         pale = np.clip(1.15 - distance / np.float32(6500) + 0.25 * view.noise(random, 2200), 0, 1)
         tint(image, pale * np.float32(change.diffuse_atrophy), (0.22, 0.30, 0.14))
         tint(image, pale * (bands - np.float32(0.3)) * np.float32(change.diffuse_atrophy), (-0.10, -0.30, -0.22))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ethicclip.generation.findings import Anatomy, Lesion
-from ethicclip.generation.rendering.view import Canvas, Plane, View, smoothstep
+from ethicclip.generation.rendering.view import Canvas, Plane, View, norm, smoothstep
 
 Outlines = npt.NDArray[np.float64]
 
@@ -110,7 +110,7 @@ def region(
     dx, dy = x - np.float32(lesion.x_um), y - np.float32(lesion.y_um)
     stretch = np.float32(math.sqrt(lesion.aspect))
     radius = lesion.diameter_um / 2
-    distance = np.hypot((dx * cos + dy * sin) / stretch, (dy * cos - dx * sin) * stretch)
+    distance = norm((dx * cos + dy * sin) / stretch, (dy * cos - dx * sin) * stretch)
     # Lobes from a few harmonics, fringes from noise: noise alone tears a patch to rags.
     angle = np.arctan2(dy, dx)
     lobes = np.zeros_like(distance)
