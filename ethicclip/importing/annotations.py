@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from ethicclip.cohorts.tables import TABLE_SUFFIXES, read_table
+from ethicclip.cohorts.tables import TABLE_SUFFIXES, Columns, read_table
 from ethicclip.errors import BadInputError
 
 JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".txt"})
@@ -18,7 +18,26 @@ _LISTS = ("annotations", "data", "images", "rows")
 AnnotationRow = Mapping[str, Any]
 
 
-def read_annotations(path: Path) -> list[AnnotationRow]:
+class _TableRows(Sequence[AnnotationRow]):
+    """Rows of a table, each made when it is asked for: a million of them at once would take gigabytes."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._names, self._cells = list(columns), list(columns.values())
+
+    def __len__(self) -> int:
+        return len(self._cells[0])
+
+    @overload
+    def __getitem__(self, index: int) -> AnnotationRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[AnnotationRow]: ...
+    def __getitem__(self, index: int | slice) -> AnnotationRow | Sequence[AnnotationRow]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return {name: cells[index] for name, cells in zip(self._names, self._cells, strict=True)}
+
+
+def read_annotations(path: Path) -> Sequence[AnnotationRow]:
     """Every row as a mapping from field to value; of tables all values are text.
 
     JSON may be a list of objects, an object whose values are objects (their keys are then the file names), an object
@@ -31,9 +50,7 @@ def read_annotations(path: Path) -> list[AnnotationRow]:
         raise BadInputError(f"the annotation file {path} does not exist", next_step="Check the path.")
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
-        columns = read_table(path)
-        names = list(columns)
-        return [dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        return _TableRows(read_table(path))
     if suffix not in JSON_SUFFIXES:
         known = ", ".join(sorted(TABLE_SUFFIXES | JSON_SUFFIXES))
         raise BadInputError(f"{path} is none of {known}", next_step="Save the annotations in one of these forms.")

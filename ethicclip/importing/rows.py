@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import os
 import time
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from ethicclip.errors import BadInputError
 from ethicclip.files import canonical_json, sha256_bytes, sha256_file
@@ -102,17 +103,45 @@ class ImportResult:
         ]
 
 
+_CHUNK = 256
+
+
+class _Packed:
+    """Records in compressed chunks: a million of them, words in two languages included, in tens of megabytes."""
+
+    def __init__(self, records: Iterator[bytes]) -> None:
+        digest = hashlib.sha256()
+        self._chunks: list[bytes] = []
+        self._count = 0
+        while chunk := list(itertools.islice(records, _CHUNK)):
+            for record in chunk:
+                digest.update(record + b"\n")
+            self._chunks.append(zlib.compress(b"\n".join(chunk)))
+            self._count += len(chunk)
+        self.digest = digest.hexdigest()
+        self._open: tuple[int, list[bytes]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Any:
+        chunk, place = divmod(index, _CHUNK)
+        if self._open[0] != chunk:
+            self._open = (chunk, zlib.decompress(self._chunks[chunk]).split(b"\n"))
+        return json.loads(self._open[1][place])
+
+
 @dataclass(frozen=True)
 class _Maker:
-    """Makes pair number i from its row; picklable. Rows are JSON texts in Arrow, which a million of them need."""
+    """Makes pair number i from its row; picklable."""
 
     root: Path
-    rows: pa.LargeStringArray
+    rows: _Packed
     rules: PictureRules
     skip_broken: bool
 
     def __call__(self, index: int) -> Pair | None:
-        row = json.loads(self.rows[index].as_py())
+        row = self.rows[index]
         try:
             image, suffix = self.rules.bring_in(self.root / row.pop("file"))
         except BadInputError:
@@ -163,7 +192,7 @@ def write_rows(
         name: Of the set.
         importer: Name and version of what understood the rows.
         origin: Whose eyes they are.
-        left_out: Rows that the importer did not take, by reason.
+        left_out: Rows that the importer did not take, by reason; read once `rows` are used up.
         notes: What a user of the set must know.
         workers: Processes; changes no byte.
         progress: Where to report.
@@ -173,22 +202,21 @@ def write_rows(
         StorageError: The disk is full; finished shards are kept.
     """
     started = time.monotonic()
-    texts = pa.array((_text(row) for row in rows), type=pa.large_string())
-    if len(texts) == 0:
+    packed = _Packed(_record(row) for row in rows)
+    if len(packed) == 0:
         raise BadInputError(
             "no row is left to import", details=[f"{reason}: {count}" for reason, count in left_out.items()]
         )
-    digest = sha256_bytes(b"\n".join(text.as_py().encode() for text in texts))
     synthetic = origin is Origin.SYNTHETIC
     rules = PictureRules(
         keep_bytes=synthetic, max_side=settings.max_side, suffix=settings.format, quality=settings.quality
     )
-    identity = {"importer": importer, "settings": settings.resolved(), "rows_sha256": digest}
+    identity = {"importer": importer, "settings": settings.resolved(), "rows_sha256": packed.digest}
     counted = {reason: count for reason, count in left_out.items() if count}
     manifest = write_pair_set(
         out,
-        _Maker(root, texts, rules, settings.broken == "skip"),
-        len(texts),
+        _Maker(root, packed, rules, settings.broken == "skip"),
+        len(packed),
         description=Description(
             name=name,
             origin=origin,
@@ -196,7 +224,7 @@ def write_rows(
             generator={
                 "name": importer,
                 "settings": settings.resolved(),
-                "rows_sha256": digest,
+                "rows_sha256": packed.digest,
                 "left_out": counted,
             },
             settings_digest=sha256_bytes(canonical_json(identity)),
@@ -208,7 +236,7 @@ def write_rows(
         progress=progress,
     )
     counts = manifest["counts"]
-    if counts["left_out"]:
+    if "left_out" in counts:
         counted["missing or unreadable"] = counts["left_out"]
     return ImportResult(
         path=out,
@@ -218,12 +246,12 @@ def write_rows(
         licence=settings.licence,
         origin=str(origin),
         manifest_sha256=sha256_file(out / "manifest.json"),
-        rows_sha256=digest,
+        rows_sha256=packed.digest,
         seconds=time.monotonic() - started,
     )
 
 
-def _text(row: Row) -> str:
+def _record(row: Row) -> bytes:
     record = {
         "file": row.file,
         "source_file": row.file if not Path(row.file).is_absolute() else Path(row.file).name,
@@ -234,7 +262,7 @@ def _text(row: Row) -> str:
         "patient_id": row.patient_id,
         **row.more,
     }
-    return canonical_json(record).decode()
+    return canonical_json(record)
 
 
 def resolve_files(names: Sequence[str], root: Path, *, what: str, suffixes: Sequence[str] = ("",)) -> list[str]:
@@ -249,7 +277,8 @@ def resolve_files(names: Sequence[str], root: Path, *, what: str, suffixes: Sequ
     Raises:
         BadInputError: An empty cell, a path that leads outside, or a file that stands twice.
     """
-    found = [_below(root, name, suffixes) for name in names]
+    place = _normal(root)
+    found = [_below(place, name, suffixes) for name in names]
     problems = [
         f"row {row}: {name!r}" for row, (name, path) in enumerate(zip(names, found, strict=True), 1) if not path
     ]
@@ -268,17 +297,16 @@ def resolve_files(names: Sequence[str], root: Path, *, what: str, suffixes: Sequ
     return found
 
 
-def _below(root: Path, name: str, suffixes: Sequence[str]) -> str:
-    """The path relative to `root`; "" for an empty name and for one that leads outside."""
+def _below(place: Path, name: str, suffixes: Sequence[str]) -> str:
+    """The path relative to `place`; "" for an empty name and for one that leads outside."""
     if not name or "\0" in name or "\\" in name:
         return ""
-    place = _normal(root)
-    path = _normal(root / name)
+    path = _normal(place / name)
     if path == place or not path.is_relative_to(place):
         return ""
     relative = path.relative_to(place)
     for suffix in suffixes if not relative.suffix else ("",):
-        if suffix and (root / f"{relative}{suffix}").is_file():
+        if suffix and (place / f"{relative}{suffix}").is_file():
             return f"{relative.as_posix()}{suffix}"
     return relative.as_posix()
 

@@ -62,11 +62,10 @@ def import_synfundus(
     read = FieldReader(columns=columns, settings=settings, what=what)
     files = resolve_files([str(read.value(row, "file", "")) for row in found], images, what=what, suffixes=_SUFFIXES)
     left_out: Counter[str] = Counter()
-    rows = list(_taken(read, found, files, left_out))
     lines = "the annotation gives Chinese advice" if "advice" in columns else "captions are written from the labels"
     return write_rows(
         out,
-        rows,
+        _taken(read, found, files, left_out),
         settings,
         root=images,
         name="synfundus-1m",

@@ -197,21 +197,18 @@ def _finish(
     written = sum(note["pairs"] for note in notes)
     if not written:
         raise BadInputError(f"none of the {identity['count']} pairs for {out} could be made")
+    masked = int(pc.sum(pc.greater(index.read_index(index_path, ["masks_size"]).column(0), 0)).as_py())
+    sometimes = {"left_out": identity["count"] - written, "masks": masked}
     manifest = {
         **identity,
         "generator": description.generator,
         "notes": list(description.notes),
-        "counts": {
-            "pairs": written,
-            "left_out": identity["count"] - written,
-            "shards": len(tasks),
-            "masks": int(pc.sum(pc.greater(index.read_index(index_path, ["masks_size"]).column(0), 0)).as_py()),
-            "labels": labels,
-        },
+        "counts": {"pairs": written, "shards": len(tasks), "labels": labels}
+        | {name: count for name, count in sometimes.items() if count},
         "shards": [{"file": f"shards/{task.name}", **note} for task, note in zip(tasks, notes, strict=True)],
         "index": {"file": "index.parquet", "sha256": sha256_file(index_path)},
     }
-    if manifest["counts"]["masks"]:
+    if masked:
         manifest["masks"] = MASKS
     _refuse_repeated_keys(index_path)
     write_json(out / "croissant.json", croissant(manifest))

@@ -307,3 +307,14 @@ def test_two_writers_of_one_folder_are_kept_apart(tmp_path: Path, monkeypatch: p
 
     write_pair_set(tmp_path / "set", second, 3, description=description(), shard_size=5)
     assert len(PairSet.open(tmp_path / "set")) == 3
+
+
+def test_a_maker_may_leave_numbers_out_and_they_are_counted(tmp_path: Path) -> None:
+    def some(number: int) -> object:
+        return make(number) if number % 4 else None
+
+    manifest = write_pair_set(tmp_path / "set", some, 11, description=description(), shard_size=4)
+    assert (manifest["counts"]["pairs"], manifest["counts"]["left_out"]) == (8, 3)
+    assert [PairSet.open(tmp_path / "set").key(i) for i in (0, 3)] == ["eye-000001", "eye-000005"]
+    with pytest.raises(BadInputError, match="none of the 3 pairs"):
+        write_pair_set(tmp_path / "none", lambda _: None, 3, description=description())
