@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,8 +68,23 @@ def test_papers_carry_no_path() -> None:
     assert settings.resolved()["descriptor"] == "local,timm:vit_tiny_patch16_224@dino.pth"
 
 
+def test_the_shipped_descriptor_is_blind_to_mirrors_and_tells_eyes_apart(eyes: list[Pixels]) -> None:
+    shipped = one("copy")
+    assert shipped.orientations == 1
+    plain = np.stack([shipped.prepare(eye) for eye in eyes[:24]])
+    mirrored = np.stack([shipped.prepare(np.ascontiguousarray(eye[:, ::-1])) for eye in eyes[:24]])
+    first, second = shipped.embed(plain)[:, 0], shipped.embed(mirrored)[:, 0]
+    assert np.linalg.norm(first, axis=1) == pytest.approx(np.ones(24), abs=1e-2)
+    likeness = first @ second.T
+    assert (likeness.argmax(axis=1) == np.arange(24)).all()
+    copies = np.stack(
+        [shipped.prepare(plant("jpeg50", eye, np.random.default_rng(i))) for i, eye in enumerate(eyes[:24])]
+    )
+    assert ((shipped.embed(copies)[:, 0] @ first.T).argmax(axis=1) == np.arange(24)).mean() > 0.9
+
+
 def test_a_vector_does_not_depend_on_its_batch(eyes: list[Pixels], script: Path) -> None:
-    for descriptor in (one(f"torchscript:{script}", side=64),):
+    for descriptor in (one("copy"), one(f"torchscript:{script}", side=64)):
         inputs = np.stack([descriptor.prepare(eye) for eye in eyes[:BATCH]])
         together = descriptor.embed(inputs)
         alone = np.concatenate([descriptor.embed(inputs[i : i + 1]) for i in (0, 5, 31)])
@@ -178,7 +194,7 @@ def test_evidence_is_rarity_among_strangers() -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(1500, 1, 8)).astype(np.float32)
     empty = np.zeros(1500, dtype=np.bool_)
-    real = Described(features=(), thumbnails=np.zeros((1500, 1, 1, 4), np.uint8), empty=empty, embeddings={"p": points})
+    real = SimpleNamespace(empty=empty, embeddings={"p": points})
     search = LikenessSearch("p", real, np.arange(1500), seed=0)
     fresh = rng.normal(size=(4000, 8)).astype(np.float32)
     from ethicclip.audits.search import nearest
