@@ -12,6 +12,7 @@ import json
 import os
 import re
 import time
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ def wordings(name: str, language: str) -> list[str]:
 
 
 def squeezed(text: str) -> str:
-    """Lower case without spaces."""
-    return re.sub(r"\s+", "", text.casefold())
+    """Lower case without spaces and of one width: the tokenizer makes full-width brackets plain ones."""
+    return re.sub(r"\s+", "", unicodedata.normalize("NFKC", text).casefold())
 
 
 def captions(count: int, tokenized: int) -> dict[str, Any]:
