@@ -115,7 +115,9 @@ def test_no_picture_of_the_shareable_form_is_a_real_eye(scene: Scene) -> None:
     scores = [[likeness(picture, photograph) for photograph in scene.real] for picture in shown]
     assert np.max(scores) < COPY, np.round(scores, 2)
     in_pdf = pictures_of_pdf((scene.shareable / "report.pdf").read_bytes())
-    assert {picture.tobytes() for picture in in_pdf} == {picture.tobytes() for picture in shown}
+    # The same pictures: typst takes the bytes over, and two JPEG decoders differ by a few levels.
+    apart = [min(np.abs(one.astype(int) - two).mean() for two in shown if two.shape == one.shape) for one in in_pdf]
+    assert len(in_pdf) == len(shown) and max(apart) < 2, apart
 
 
 def test_the_restricted_form_shows_them_and_the_search_sees_that(scene: Scene) -> None:
