@@ -154,10 +154,13 @@ def _some(names: Sequence[str], most: int = 6) -> str:
 
 
 def _differing(one: Mapping[str, Any], two: Mapping[str, Any], prefix: str = "") -> tuple[str, ...]:
-    """Dotted names of settings that differ; seeds and sizes of work do not count as a change of method."""
+    """Dotted names of settings that differ; seeds and sizes of work do not count as a change of method.
+
+    A setting that only one of the two has cannot be compared; it comes with another release, which is a reason itself.
+    """
     names: list[str] = []
-    for name in sorted(set(one) | set(two)):
-        left, right = one.get(name), two.get(name)
+    for name in sorted(set(one) & set(two)):
+        left, right = one[name], two[name]
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             names += _differing(left, right, f"{prefix}{name}.")
         elif left != right and name not in _IDLE:

@@ -71,7 +71,9 @@ class World:
     def cohort(self, alias: str, origin: str) -> Artifact:
         return commit_cohort([sha256_bytes(alias.encode())], alias, self.keys, origin=origin)
 
-    def pair_set(self, name: str, count: int, captions: list[str] | None = None) -> Path:
+    def pair_set(
+        self, name: str, count: int, captions: list[str] | None = None, images: list[bytes] | None = None
+    ) -> Path:
         folder = self.folder / name
         (folder / "shards").mkdir(parents=True)
         shard = folder / "shards" / "000000.tar"
@@ -81,7 +83,7 @@ class World:
                 label = LABELS[i % len(LABELS)]
                 labels[label] += 1
                 caption = captions[i % len(captions)] if captions else f"A fundus photograph of {label}, number {i}."
-                image = encoded(eye(1000 + i))
+                image = images[i] if images else encoded(eye(1000 + i))
                 record = {"labels": [label], "captions": {"en": [caption], "zh": ["眼底照片"]}, "seed": 0, "index": i}
                 for suffix, data in (("jpg", image), ("txt", caption.encode()), ("json", json.dumps(record).encode())):
                     info = tarfile.TarInfo(f"pair-{i:04d}.{suffix}")
