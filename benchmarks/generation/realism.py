@@ -44,6 +44,8 @@ LABELS = {
     "myopia": "pathologic_myopia",
 }
 DRAWS = 200
+_FEWEST = 12
+"""A measurement that fewer pictures have is left out: a cataract may show neither disc nor vessels."""
 
 
 def kept(patient: str) -> bool:
@@ -59,11 +61,13 @@ def compare(real: pd.DataFrame, drawn: pd.DataFrame, random: np.random.Generator
     """Distances by measurement; `real` has a column `patient`."""
     table = {}
     patients = real.patient.to_numpy()
-    names = np.unique(patients)
     for name in (column for column in drawn.columns if column in real):
         here, there = real[name].to_numpy(), drawn[name].to_numpy()
         owner, there = patients[~np.isnan(here)], there[~np.isnan(there)]
         here = here[~np.isnan(here)]
+        if min(len(here), len(there)) < _FEWEST:
+            continue
+        names = np.unique(owner)
         by_patient = [here[owner == patient] for patient in names]
         draws, floor = [], []
         for _ in range(DRAWS):

@@ -198,9 +198,9 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
     )
     lesions: list[Lesion] = []
     if plan.has(Condition.GLAUCOMA):
-        notch = "inferior" if random.random() < 0.52 else "superior" if random.random() < 0.55 else ""
+        notch = "inferior" if random.random() < 0.52 else "superior" if random.random() < 0.75 else ""
         defect = float(random.uniform(0.15, 1)) if notch and random.random() < 0.6 else 0.0
-        ratio = float(limit + 0.01 + (0.94 - limit) * random.beta(1.0, 1.6))
+        ratio = float(limit + 0.01 + (0.94 - limit) * random.beta(1.0, 2.6))
         if not notch:
             ratio = float(random.uniform(0.85, 0.95))
         nerve = replace(

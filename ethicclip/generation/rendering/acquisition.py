@@ -225,7 +225,7 @@ def _tone(frame: Frame, photograph: Photograph) -> Frame:
     mean = max(float(frame.mean()), 0.02)
     frame = cv2.pow(frame, photograph.gamma) * np.float32(mean ** (1 - photograph.gamma))
     # A soft shoulder: highlights saturate as on a sensor.
-    knee = np.float32(0.72)
+    knee = np.float32(0.66)
     over = np.maximum(frame - knee, 0)
     return np.asarray(np.minimum(frame, knee) + (1 - knee) * (1 - cv2.exp(over / (knee - 1))), dtype=np.float32)
 

@@ -98,7 +98,7 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     grain = view.noise(random, 420) * np.float32(0.014) + fine * np.float32(0.021)
     tint(image, grain * np.float32(0.7 + 0.6 * anatomy.pigmentation), (0.9, 1.0, 0.7))
     # The choroid below is mottled too, and it is seen in red light.
-    depth = np.float32(random.uniform(0.005, 0.020))
+    depth = np.float32(random.uniform(0.006, 0.024))
     deep = view.noise(random, 480) + np.float32(0.4) * view.noise(random, 1300) - np.float32(0.35) * fine
     tint(image, deep * depth, (1.0, 0.12, -0.15))
     far = norm(x - np.float32(anatomy.disc_centre_um[0] * 0.5), y)
@@ -112,7 +112,7 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     # Much pigment between the vessels: they stand out orange. Little: red vessels before the pale sclera. In red the
     # choroid differs most, because the light that comes back from it is red.
     fair = np.float32(1.0 / (1.0 + math.exp(14.0 * (anatomy.pigmentation - 0.33))))
-    tint(image, relief * (1 - fair), (0.95, 0.48, 0.16))
+    tint(image, relief * (1 - fair), (1.05, 0.48, 0.14))
     tint(image, relief * fair, (-0.10, -0.55, -0.48))
     tint(image, seen * fair, (0.14, 0.17, 0.15))
 

@@ -48,8 +48,8 @@ def paint_vessels(
     reflex = Canvas(view)
     vein = view.blur(_draw(tree, view, reflex, artery=False).coverage(), 6)
     artery = view.blur(_draw(tree, view, reflex, artery=True).coverage(), 6)
-    # Fresh swelling veils the vessels; on the bright disc a column of blood is seen through less tissue.
-    veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc - np.float32(0.25) * shape.cup
+    # Fresh swelling veils the vessels.
+    veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc
     strength = np.float32(random.uniform(0.7, 1.15)) * veil
     copper = eye.vasculature.copper_wiring
     vein_seen = vein * (1 - np.float32(0.6) * artery)

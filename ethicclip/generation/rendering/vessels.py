@@ -91,12 +91,12 @@ class _Root:
 def _root(random: np.random.Generator, eye: Eye) -> _Root:
     """Stems rise along the nasal edge of the cup, the further nasally the larger it is; artery beside vein."""
     half = eye.anatomy.disc_width_um / 2
-    nasal = half * (0.10 + 0.66 * eye.nerve.cup_ratio**1.6) * random.uniform(0.75, 1.15) + random.normal(0, 100)
+    nasal = half * (0.10 + 0.52 * eye.nerve.cup_ratio**1.6) * random.uniform(0.75, 1.15) + random.normal(0, 100)
     return _Root(
         nasal_um=nasal,
         start_um=random.uniform(-80, 180),
         leaving_um=nasal * random.uniform(0.3, 1.0) + random.normal(0, 170),
-        fork=random.uniform(0.25, 1.35),
+        fork=random.uniform(0.0, 1.2),
     )
 
 
