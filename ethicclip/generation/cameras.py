@@ -150,7 +150,7 @@ def draw_photograph(
         crescent=bad * _sometimes(random, 0.34, 0.08, 0.9) ** 1.3,
         glare=bad * _sometimes(random, 0.2, 0.2, 1.0),
         ghosts=int(random.poisson(0.9)),
-        dust=int(random.poisson(1.0)),
+        dust=int(random.poisson(1.0) if random.random() < 0.88 else random.integers(4, 22)),
         streaks=int(random.poisson(0.12)),
         aberration=random.normal(0, 1.0),
         noise=(abs(random.normal(0, 0.003)) + 0.001) * min(gain, 2.2),

@@ -73,7 +73,7 @@ PREVALENCE = {
 
 _GRADES = {"balanced": (0.25, 0.3, 0.22, 0.23), "prevalence": (0.4, 0.42, 0.1, 0.08)}
 _AGES = {
-    Condition.NORMAL: (52, 15),
+    Condition.NORMAL: (47, 17),
     Condition.DIABETIC_RETINOPATHY: (57, 10),
     Condition.AGE_RELATED_MACULAR_DEGENERATION: (72, 8),
     Condition.CATARACT: (68, 9),
