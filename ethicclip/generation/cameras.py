@@ -97,9 +97,9 @@ def draw_photograph(
     """
     anatomy = eye.anatomy
     dark = anatomy.pigmentation - 0.5
-    level = 1.2 * camera.level * math.exp(random.normal(0, 0.20) - 0.35 * dark)
-    red_green = 1.13 * camera.red_green * math.exp(random.normal(0, 0.09) + 0.10 * dark)
-    blue_green = 1.18 * camera.blue_green * math.exp(random.normal(0, 0.17) - 0.10 * dark)
+    level = 1.15 * camera.level * math.exp(random.normal(0, 0.20) - 0.35 * dark)
+    red_green = 1.17 * camera.red_green * math.exp(random.normal(0, 0.09) + 0.10 * dark)
+    blue_green = 1.05 * camera.blue_green * math.exp(random.normal(0, 0.17) - 0.10 * dark)
     if not good and random.random() < 0.06:
         level *= random.uniform(0.4, 0.75)
     # A picture that shows little blue and as much green as red would be olive, which no fundus is.

@@ -119,7 +119,7 @@ def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: 
     blend(image, shape.disc, rim_colour)
     # The temporal rim is thinner and paler, the nasal one fuller and redder.
     side = -np.cos(shape.angle) * smoothstep(0.15, 0.8, shape.rho) * shape.disc
-    tint(image, side * np.float32(random.uniform(0.3, 1.2)), (0.02, 0.15, 0.14))
+    tint(image, side * np.float32(random.uniform(0.4, 1.3)), (0.02, 0.19, 0.19))
     # The scleral ring: a thin pale line, seen in parts.
     ring = np.exp(-(((shape.rho - np.float32(1.0)) / np.float32(0.07)) ** 2)) * np.clip(-np.cos(shape.angle), 0, 1)
     tint(image, ring * np.float32(max(0.0, random.normal(0.03, 0.12))), (0.4, 1.0, 1.0))
@@ -127,8 +127,8 @@ def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: 
     tint(image, striae * np.float32(0.04), (0.6, 1.0, 1.0))
     cup_colour = (0.76 * level, 0.96 * level, (0.82 + 0.2 * pale) * level * warm)
     # Brightest in its middle, where the lamina lies bare; a wide cup is bright all over.
-    peak = np.exp(-((shape.cup_rho / np.float32(random.uniform(0.35, 0.85) + 0.25 * nerve.cup_ratio)) ** 2))
-    bare = random.uniform(0.15, 0.7)
+    peak = np.exp(-((shape.cup_rho / np.float32(random.uniform(0.3, 0.7) + 0.2 * nerve.cup_ratio)) ** 2))
+    bare = random.uniform(0.05, 0.6)
     blend(image, shape.cup * (np.float32(bare) + np.float32(1 - bare) * peak), cup_colour)
     # Pores of the lamina: a deep cup is mottled grey.
     pores = np.clip(view.noise(random, 130) - np.float32(0.4), 0, 2) * shape.cup

@@ -50,7 +50,7 @@ def paint_vessels(
     artery = view.blur(_draw(tree, view, reflex, artery=True).coverage(), 6)
     # Fresh swelling veils the vessels.
     veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc
-    strength = np.float32(random.uniform(0.7, 1.15)) * veil
+    strength = np.float32(random.uniform(0.65, 1.12)) * veil
     copper = eye.vasculature.copper_wiring
     vein_seen = vein * (1 - np.float32(0.6) * artery)
     vein_depth, artery_depth = vein_seen * strength, artery * strength
