@@ -45,18 +45,6 @@ def test_global_randomness_and_threads_change_nothing() -> None:
         cv2.setNumThreads(threads)
 
 
-def test_the_place_in_memory_changes_nothing() -> None:
-    """Some library routines round differently where arrays are aligned otherwise; none of them may be used."""
-    engine = PhantomEngine(GenerateSettings(count=1, size=128, seed=21))
-    first = engine.scene(0).reflectance
-    kept = []
-    for step in range(12):
-        kept.append(np.zeros(977 * step + 13, dtype=np.uint8))
-        eye, photograph = engine.case(0)
-        again = render_scene(eye, photograph, 128, (GENERATED, 21, 0)).reflectance
-        np.testing.assert_array_equal(again, first)
-
-
 @pytest.mark.parametrize("size", [128, 224, 512, 1024])
 def test_every_size_renders_a_lit_field_in_a_dark_surround(size: int) -> None:
     findings = FindingsRecipe.build({"conditions": ["normal"], "quality": "good"})
