@@ -3,9 +3,9 @@
     python benchmarks/generation/realism.py [--conditions normal dr ...] [--count 200] [--quick] [--cohort FOLDER]
 
 Per measurement: Wasserstein distance between phantoms and real pictures of the same label, in standard deviations of
-the real ones, with a bootstrap interval (patients drawn with replacement, its bias taken off); beside it the same distance between two
-halves of the real patients, which is what chance alone gives; and the AUROC with which this one number tells a drawn
-picture from a photograph ("alone").
+the real ones, with a bootstrap interval (patients drawn with replacement, its bias taken off); beside it the same
+distance between two halves of the real patients, which is what chance alone gives; and the AUROC with which this one
+number tells a drawn picture from a photograph ("alone").
 Without a cohort of real eyes it says so and measures nothing. Only aggregates are kept: no real picture and no value
 of a single one is written. Patients whose int(sha256(patient_id)) mod 5 == 0 are left out: they are kept for reporting.
 """
