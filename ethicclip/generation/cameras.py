@@ -98,8 +98,8 @@ def draw_photograph(
     anatomy = eye.anatomy
     dark = anatomy.pigmentation - 0.5
     level = 1.15 * camera.level * math.exp(random.normal(0, 0.20) - 0.35 * dark)
-    red_green = 1.13 * camera.red_green * math.exp(random.normal(0, 0.09) + 0.10 * dark)
-    blue_green = 1.18 * camera.blue_green * math.exp(random.normal(0, 0.17) - 0.10 * dark)
+    red_green = 1.17 * camera.red_green * math.exp(random.normal(0, 0.09) + 0.10 * dark)
+    blue_green = 1.05 * camera.blue_green * math.exp(random.normal(0, 0.17) - 0.10 * dark)
     if not good and random.random() < 0.06:
         level *= random.uniform(0.4, 0.75)
     # A picture that shows little blue and as much green as red would be olive, which no fundus is.
@@ -112,7 +112,7 @@ def draw_photograph(
     on_disc = random.random() < 0.04
     between = random.random() < 0.28
     disc_x, disc_y = anatomy.disc_centre_um
-    part = 1.0 if on_disc else random.uniform(0.0, 0.65) if between else random.uniform(0.15, 0.45)
+    part = 1.0 if on_disc else random.uniform(0.0, 0.65) if between else random.uniform(0.12, 0.42)
     if field_deg is None:
         field = float(random.choice(camera.fields)) * random.uniform(0.96, 1.04)
         if random.random() < 0.10:
@@ -126,7 +126,7 @@ def draw_photograph(
     bad = 0.0 if good else 1.0
     soft = random.random()
     blur = (
-        random.uniform(0.9, 2.6) if soft < 0.82 else random.uniform(2.6, 5.0) if soft < 0.97 else random.uniform(5, 12)
+        random.uniform(1.0, 2.8) if soft < 0.82 else random.uniform(2.6, 5.0) if soft < 0.97 else random.uniform(5, 12)
     )
     # A dark picture was amplified, and its noise with it.
     gain = (0.33 / max(level, 0.06)) ** 0.8
@@ -144,13 +144,13 @@ def draw_photograph(
         saturation=camera.saturation * random.uniform(0.9, 1.1),
         vignette=random.uniform(0.0, 0.5),
         blur=blur if not good else min(blur, 2.4),
-        sharpening=camera.sharpening * random.uniform(0.0, 0.8),
+        sharpening=camera.sharpening * random.uniform(0.0, 0.6),
         haze=bad * (_sometimes(random, 0.30, 0.05, 0.35) if random.random() < 0.93 else random.uniform(0.3, 0.78)),
         shadow=bad * _sometimes(random, 0.36, 0.15, 0.9),
         crescent=bad * _sometimes(random, 0.34, 0.08, 0.9) ** 1.3,
         glare=bad * _sometimes(random, 0.2, 0.2, 1.0),
         ghosts=int(random.poisson(0.9)),
-        dust=int(random.poisson(1.0)),
+        dust=int(random.poisson(1.0) if random.random() < 0.88 else random.integers(4, 22)),
         streaks=int(random.poisson(0.12)),
         aberration=random.normal(0, 1.0),
         noise=(abs(random.normal(0, 0.003)) + 0.001) * min(gain, 2.2),

@@ -234,7 +234,7 @@ class Photograph:
         blur: Standard deviation of the optical blur, in thousandths of the picture's side.
         haze: Veil over everything, 0 to 1.
         shadow: Darkening away from the light, 0 to 1; `crescent` light at the rim; `glare` a patch of stray light.
-        ghosts, dust, streaks: Counts of lens reflections, dust spots and scratches.
+        ghosts, dust, streaks: Counts of lens reflections, dust spots (many on a dirty lens) and scratches.
         quality: JPEG quality inside the camera; 100 = none.
     """
 

@@ -79,7 +79,7 @@ PREVALENCE = {
 
 _GRADES = {"balanced": (0.25, 0.3, 0.22, 0.23), "prevalence": (0.4, 0.42, 0.1, 0.08)}
 _AGES = {
-    Condition.NORMAL: (52, 15),
+    Condition.NORMAL: (47, 17),
     Condition.DIABETIC_RETINOPATHY: (57, 10),
     Condition.AGE_RELATED_MACULAR_DEGENERATION: (72, 8),
     Condition.CATARACT: (68, 9),
@@ -231,11 +231,11 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
     )
     lesions: list[Lesion] = []
     if plan.has(Condition.GLAUCOMA):
-        notch = "inferior" if random.random() < 0.52 else "superior" if random.random() < 0.55 else ""
+        notch = "inferior" if random.random() < 0.52 else "superior" if random.random() < 0.75 else ""
         if plan.recipe.notch is not None:
             notch = plan.recipe.notch.removeprefix("none")
         defect = float(random.uniform(0.15, 1)) if notch and random.random() < 0.6 else 0.0
-        ratio = float(limit + 0.01 + (0.94 - limit) * random.beta(1.0, 1.6))
+        ratio = float(limit + 0.01 + (0.94 - limit) * random.beta(1.0, 2.6))
         if not notch:
             ratio = float(random.uniform(0.85, 0.95))
         nerve = replace(

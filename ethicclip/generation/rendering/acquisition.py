@@ -225,7 +225,7 @@ def _tone(frame: Frame, photograph: Photograph) -> Frame:
     mean = max(float(frame.mean()), 0.02)
     frame = cv2.pow(frame, photograph.gamma) * np.float32(mean ** (1 - photograph.gamma))
     # A soft shoulder: highlights saturate as on a sensor.
-    knee = np.float32(0.72)
+    knee = np.float32(0.66)
     over = np.maximum(frame - knee, 0)
     return np.asarray(np.minimum(frame, knee) + (1 - knee) * (1 - cv2.exp(over / (knee - 1))), dtype=np.float32)
 
@@ -252,12 +252,17 @@ def _decoys(frame: Frame, photograph: Photograph, field: _Field, random: np.rand
     for _ in range(photograph.dust):
         angle, place = random.uniform(0, 2 * math.pi), math.sqrt(random.random())
         u, v = place * math.cos(angle), place * math.sin(angle)
-        size = random.uniform(0.004, 0.02)
-        change = np.float32(random.uniform(0.05, 0.3) * (1 if random.random() < 0.5 else -1))
-        near = field.around(u, v, 4 * size)
+        # Out of focus: small flat discs, dark where they shade the light, pale where they scatter it.
+        size, pale = random.uniform(0.004, 0.022), random.random() < 0.6
+        change = np.float32(random.uniform(0.03, 0.22))
+        near = field.around(u, v, 3 * size)
         if near is not None:
             square = (field.u[near] - np.float32(u)) ** 2 + (field.v[near] - np.float32(v)) ** 2
-            frame[near] *= (1 + change * np.exp(-square / np.float32(2 * size**2)))[..., None]
+            shape = np.exp(-((square / np.float32(2 * size**2)) ** np.float32(1.5)))[..., None] * change
+            if pale:
+                frame[near] += shape * (np.float32(0.7) - frame[near])
+            else:
+                frame[near] *= 1 - shape
     for _ in range(photograph.streaks):
         angle, offset = random.uniform(0, 2 * math.pi), random.normal(0, 0.4)
         across = field.towards(angle) - np.float32(offset)

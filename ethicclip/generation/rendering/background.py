@@ -98,7 +98,7 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     grain = view.noise(random, 420) * np.float32(0.014) + fine * np.float32(0.021)
     tint(image, grain * np.float32(0.7 + 0.6 * anatomy.pigmentation), (0.9, 1.0, 0.7))
     # The choroid below is mottled too, and it is seen in red light.
-    depth = np.float32(random.uniform(0.005, 0.020))
+    depth = np.float32(random.uniform(0.006, 0.024))
     deep = view.noise(random, 480) + np.float32(0.4) * view.noise(random, 1300) - np.float32(0.35) * fine
     tint(image, deep * depth, (1.0, 0.12, -0.15))
     far = norm(x - np.float32(anatomy.disc_centre_um[0] * 0.5), y)
@@ -112,7 +112,7 @@ def paint_ground(image: Reflectance, eye: Eye, random: np.random.Generator, view
     # Much pigment between the vessels: they stand out orange. Little: red vessels before the pale sclera. In red the
     # choroid differs most, because the light that comes back from it is red.
     fair = np.float32(1.0 / (1.0 + math.exp(14.0 * (anatomy.pigmentation - 0.33))))
-    tint(image, relief * (1 - fair), (0.95, 0.48, 0.16))
+    tint(image, relief * (1 - fair), (1.05, 0.48, 0.14))
     tint(image, relief * fair, (-0.10, -0.55, -0.48))
     tint(image, seen * fair, (0.14, 0.17, 0.15))
 
@@ -139,7 +139,9 @@ def paint_macula(image: Reflectance, eye: Eye, random: np.random.Generator, view
         ring_radius = anatomy.macula_radius_um * random.uniform(0.55, 1.05)
         oval = norm(x, y * np.float32(random.uniform(1.1, 1.4)))
         width = random.uniform(70, 190)
-        ring = np.exp(-(((oval - ring_radius) / np.float32(width)) ** 2)) * broken
+        ring = (
+            np.exp(-(((oval - ring_radius) / np.float32(width)) ** 2)) * broken * np.float32(random.uniform(0.6, 1.9))
+        )
         tint(image, ring * np.float32(anatomy.ring_reflex), (0.10, 0.24, 0.30))
 
 
@@ -163,6 +165,13 @@ def paint_nerve_fibres(image: Reflectance, eye: Eye, random: np.random.Generator
         reach = np.exp(-((distance / np.float32(4300)) ** 2)) * smoothstep(600, 1300, distance)
         sheen = (np.float32(0.55) + np.float32(0.32) * striae) * arcuate * reach
         tint(image, sheen * np.float32(eye.anatomy.nerve_fibre_sheen), (0.06, 0.22, 0.26))
+        # A young inner surface mirrors: silvery flakes along the fibres, wherever it faces the light.
+        gloss = np.float32(max(0.0, 1.6 * eye.anatomy.nerve_fibre_sheen - 0.5) * random.random() ** 1.5)
+        if gloss > 0:
+            facing = smoothstep(0.55, 1.25, view.noise(random, 1000) + np.float32(0.45) * striae)
+            facing *= smoothstep(900, 1900, distance) * np.exp(-((distance / np.float32(6200)) ** 4))
+            flakes = facing * np.clip(0.7 + 0.5 * view.noise(random, 260), 0, 1.4)
+            tint(image, flakes * gloss * (np.float32(0.35) + arcuate), (0.12, 0.42, 0.50))
     if eye.nerve.nerve_fibre_defect > 0:
         side = -1.0 if eye.nerve.notch == "superior" else 1.0
         axis = side * random.uniform(0.95, 1.25)

@@ -41,15 +41,15 @@ class DiscGeometry:
             )
         self.rho = np.asarray(norm(u, v) / (1 + wobble), dtype=np.float32)
         radius = (anatomy.disc_height_um + anatomy.disc_width_um) / 4
-        blur = max(45.0, 0.6 * view.um_per_px) / radius + 0.28 * nerve.swelling
+        blur = max(random.uniform(50.0, 140.0), 0.6 * view.um_per_px) / radius + 0.28 * nerve.swelling
         # The nasal margin is the softer one.
         edge = np.float32(blur) * (1 + np.float32(random.uniform(0.2, 1.0)) * np.cos(self.angle))
         self.disc = np.asarray(1 - _ramp((self.rho - 1) / edge), dtype=np.float32)
 
         # The rim is thickest below and thinnest temporally: the cup lies off centre, the more the smaller it is.
-        cup_x = -0.22 * (1 - nerve.cup_ratio) + random.normal(0, 0.03)
+        cup_x = -0.04 - 0.2 * (1 - nerve.cup_ratio) + random.normal(0, 0.03)
         cup_y = random.normal(0, 0.03)
-        width_ratio = nerve.cup_ratio * random.uniform(0.88, 1.1)
+        width_ratio = nerve.cup_ratio * random.uniform(0.78, 1.05)
         cup_u, cup_v = u - np.float32(cup_x), v - np.float32(cup_y)
         cup_angle = np.arctan2(cup_v, cup_u)
         cup_radius = np.full_like(u, 1.0)
@@ -97,8 +97,8 @@ def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: 
     """Paint the nerve head and what surrounds it; vessels come later, on top."""
     shape = DiscGeometry(eye, random, view)
     nerve = eye.nerve
-    halo = np.exp(-(((shape.rho - 1) / np.float32(0.3 + nerve.swelling)) ** 2)) * (1 - shape.disc)
-    tint(image, halo * np.float32(random.normal(0.0, 0.08) + 0.12 * nerve.swelling), (0.5, 0.9, 0.9))
+    halo = np.exp(-(((shape.rho - 1) / np.float32(0.5 + nerve.swelling)) ** 2)) * (1 - shape.disc)
+    tint(image, halo * np.float32(random.normal(0.07, 0.08) + 0.12 * nerve.swelling), (0.2, 1.0, 1.0))
     if nerve.crescent > 0:
         bare = random.uniform(0.75, 1.0)
         mottled = np.clip(0.8 + 0.25 * view.noise(random, 260), 0.2, 1.0) * np.float32(bare)
@@ -112,14 +112,14 @@ def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: 
     pale = nerve.pallor
     # The rim is living tissue: orange, hardly brighter than the fundus in green. The cup is bare white lamina.
     rim_colour = (
-        (0.66 + 0.04 * pale) * level,
+        (0.60 + 0.05 * pale) * level,
         (random.uniform(0.36, 0.78) + 0.4 * pale) * level,
         (random.uniform(0.1, 0.6) + 0.45 * pale) * level * warm,
     )
     blend(image, shape.disc, rim_colour)
     # The temporal rim is thinner and paler, the nasal one fuller and redder.
     side = -np.cos(shape.angle) * smoothstep(0.15, 0.8, shape.rho) * shape.disc
-    tint(image, side * np.float32(random.uniform(0.3, 1.2)), (0.02, 0.15, 0.14))
+    tint(image, side * np.float32(random.uniform(0.4, 1.3)), (0.02, 0.19, 0.19))
     # The scleral ring: a thin pale line, seen in parts.
     ring = np.exp(-(((shape.rho - np.float32(1.0)) / np.float32(0.07)) ** 2)) * np.clip(-np.cos(shape.angle), 0, 1)
     tint(image, ring * np.float32(max(0.0, random.normal(0.03, 0.12))), (0.4, 1.0, 1.0))
@@ -127,8 +127,8 @@ def paint_disc(image: Reflectance, eye: Eye, random: np.random.Generator, view: 
     tint(image, striae * np.float32(0.04), (0.6, 1.0, 1.0))
     cup_colour = (0.76 * level, 0.96 * level, (0.82 + 0.2 * pale) * level * warm)
     # Brightest in its middle, where the lamina lies bare; a wide cup is bright all over.
-    peak = np.exp(-((shape.cup_rho / np.float32(random.uniform(0.35, 0.8) + 0.5 * nerve.cup_ratio)) ** 2))
-    bare = random.uniform(0.3, 0.8)
+    peak = np.exp(-((shape.cup_rho / np.float32(random.uniform(0.3, 0.7) + 0.2 * nerve.cup_ratio)) ** 2))
+    bare = random.uniform(0.05, 0.6)
     blend(image, shape.cup * (np.float32(bare) + np.float32(1 - bare) * peak), cup_colour)
     # Pores of the lamina: a deep cup is mottled grey.
     pores = np.clip(view.noise(random, 130) - np.float32(0.4), 0, 2) * shape.cup

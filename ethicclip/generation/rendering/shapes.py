@@ -71,7 +71,7 @@ def flames(view: View, lesions: Sequence[Lesion], random: np.random.Generator) -
         level = np.full(count, lesion.strength) * random.uniform(0.7, 1.0, count)
         for first, second in pairwise(knots):
             canvas.strokes(first, second, thickness, level)
-    return view.blur(canvas.coverage(), 16)
+    return view.blur(canvas.coverage(), 30)
 
 
 def tangles(view: View, lesions: Sequence[Lesion], random: np.random.Generator, *, width_um: float) -> Plane:

@@ -48,9 +48,9 @@ def paint_vessels(
     reflex = Canvas(view)
     vein = view.blur(_draw(tree, view, reflex, artery=False).coverage(), 6)
     artery = view.blur(_draw(tree, view, reflex, artery=True).coverage(), 6)
-    # Fresh swelling veils the vessels; on the bright disc a column of blood is seen through less tissue.
-    veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc - np.float32(0.25) * shape.cup
-    strength = np.float32(random.uniform(0.7, 1.15)) * veil
+    # Fresh swelling veils the vessels.
+    veil = 1 - np.float32(0.55 * eye.nerve.swelling) * shape.disc
+    strength = np.float32(random.uniform(0.65, 1.12)) * veil
     copper = eye.vasculature.copper_wiring
     vein_seen = vein * (1 - np.float32(0.6) * artery)
     vein_depth, artery_depth = vein_seen * strength, artery * strength
@@ -58,6 +58,11 @@ def paint_vessels(
     tint(image, artery_depth, (0.0, -0.62 + 0.18 * copper, -0.36 + 0.1 * copper))
     # Red light passes a column of blood and comes back from what is behind: the dark choroid or the white disc.
     image[0] -= (np.float32(0.38) * vein_depth + np.float32(0.12) * artery_depth) * (1 - np.float32(0.7) * shape.disc)
+    gloss = max(0.0, eye.anatomy.nerve_fibre_sheen - 0.5) * random.uniform(0.0, 1.2)
+    if gloss > 0.05:
+        # The mirroring surface bends over every large vessel: bright lines beside it, here and there.
+        beside = view.blur(vein + artery, 90) * (1 - np.clip(2.5 * (vein + artery), 0, 1))
+        tint(image, beside * np.clip(view.noise(random, 800), 0, 1.5) * np.float32(gloss), (0.10, 0.45, 0.52))
     shine = random.uniform(0.05, 0.26)
     tint(image, reflex.coverage() * np.float32(1.5 * shine + 0.45 * copper), (0.4, 0.8, 0.55))
     return VesselCover(artery=artery, vein=vein)

@@ -88,15 +88,24 @@ class _Root:
     """Height of the fork into temporal and nasal stems, in half heights of the disc."""
 
 
-def _root(random: np.random.Generator, eye: Eye) -> _Root:
-    """Stems rise along the nasal edge of the cup, the further nasally the larger it is; artery beside vein."""
+def _entry(random: np.random.Generator, eye: Eye) -> float:
+    """Where one kind enters the eye, in micrometres nasally of the disc's centre: the further the larger the cup.
+
+    Its upper and lower stems meet there, and artery and vein enter side by side.
+    """
     half = eye.anatomy.disc_width_um / 2
-    nasal = half * (0.10 + 0.66 * eye.nerve.cup_ratio**1.6) * random.uniform(0.75, 1.15) + random.normal(0, 100)
+    edge = half * (0.10 + 0.52 * eye.nerve.cup_ratio**1.6)
+    return float(edge * random.uniform(0.75, 1.15) + random.normal(0, 100))
+
+
+def _root(random: np.random.Generator, entry_um: float) -> _Root:
+    """Draw the upper or lower root of a kind that enters at `entry_um`."""
+    nasal = entry_um + random.normal(0, 45)
     return _Root(
         nasal_um=nasal,
-        start_um=random.uniform(-80, 180),
+        start_um=random.uniform(-70, 60),
         leaving_um=nasal * random.uniform(0.3, 1.0) + random.normal(0, 170),
-        fork=random.uniform(0.25, 1.35),
+        fork=random.uniform(0.0, 1.2),
     )
 
 
@@ -162,11 +171,12 @@ def grow(eye: Eye, random: np.random.Generator) -> VesselTree:
     anatomy, changes = eye.anatomy, eye.vasculature
     disc = np.array(anatomy.disc_centre_um)
     for artery in (False, True):
+        entry = _entry(random, eye)
         central = anatomy.artery_um * (1 - 0.42 * changes.arteriolar_narrowing) if artery else anatomy.vein_um
         for superior in (True, False):
             upper, lower = daughters(np.array([central]), np.array([random.uniform(0.8, 1.0)]), np.array([2.6]))
             stem = float((upper if random.random() < 0.5 else lower)[0])
-            root = _root(random, eye)
+            root = _root(random, entry)
             for temporal in (True, False):
                 diameter = stem * (random.uniform(1.12, 1.42) if temporal else random.uniform(0.75, 1.08))
                 where = Quadrant(
