@@ -191,7 +191,7 @@ class EpsilonSoFar:
                     0.01,
                 ),
             )
-            for count in curve_steps(max(1, event.steps), 2 * _CURVE_POINTS)
+            for count in curve_steps(max(1, event.steps))
         ]
 
     def after(self, steps: int) -> float:
