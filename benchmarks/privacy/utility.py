@@ -105,13 +105,15 @@ def without_privacy(settings: TrainSettings, pairs: PairSet, start: Path, out: P
             for parameter, value in zip(parameters, gradient, strict=True):
                 parameter.grad = value
             optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
     model.model.eval()
     clip.save(model, out)
 
 
 def score(model: Path, eyes: Cohort, out: Path) -> dict[str, Any]:
-    """Balanced accuracy with its interval by patient."""
-    settings = EvaluateSettings(classes=CLASSES, figures=False, single_statistics=False, bootstrap=1000)
+    """Balanced accuracy with its interval by patient, over the classes that the eyes have."""
+    classes = tuple(label for label in CLASSES if label in eyes.column("label"))
+    settings = EvaluateSettings(classes=classes, figures=False, single_statistics=False, bootstrap=1000)
     found: dict[str, Any] = evaluate(settings, clip.load(model), eyes, out).to_json()["balanced_accuracy"]
     return found
 
@@ -174,7 +176,7 @@ def main() -> None:
         "epochs": epochs,
         "batch": batch,
         "phantoms": phantoms,
-        "chance": 1 / len(CLASSES),
+        "classes": [label for label in CLASSES if label in eyes.column("label")],
         "whose": "patients of the training part; the start model saw phantoms only",
         "rows": rows,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -178,20 +178,15 @@ class EpsilonSoFar:
     """
 
     def __init__(self, event: SampledGaussian, delta: float) -> None:
+        def released(steps: int) -> tuple[SampledGaussian]:
+            return (replace(event, steps=steps),)
+
+        last = max(1, event.steps)
+        whole = prv_epsilon(released(last), delta)
+        # A wide error is cheap; no part of the run costs more than the whole.
         self._known = [
-            (
-                count,
-                prv_epsilon(
-                    (
-                        SampledGaussian(
-                            noise_multiplier=event.noise_multiplier, sample_rate=event.sample_rate, steps=count
-                        ),
-                    ),
-                    delta,
-                    0.01,
-                ),
-            )
-            for count in curve_steps(max(1, event.steps), 2 * _CURVE_POINTS)
+            (count, min(whole, prv_epsilon(released(count), delta, 0.01)) if count < last else whole)
+            for count in curve_steps(last)
         ]
 
     def after(self, steps: int) -> float:

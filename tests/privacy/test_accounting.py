@@ -136,6 +136,7 @@ def test_plan_and_its_curve():
         exact = pld_epsilon((event(made.noise_multiplier, made.sample_rate, steps),), made.delta)
         assert so_far.after(steps) >= exact - 1e-6
     assert so_far.after(0) == 0
+    assert so_far.after(20) <= 4.0
 
 
 def test_default_delta():

@@ -38,6 +38,11 @@ _CAVEATS = (
     "Members and non-members must be a random split of one pool by patient; the blind attack shows where not.",
 )
 
+_NOT_EXCHANGEABLE = (
+    "Members and non-members are told apart without the model: the membership figures show a difference between the "
+    "two sets and cannot be read as the model's memory."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelAuditResult:
@@ -72,6 +77,8 @@ class ModelAuditResult:
                 if rate.startswith("0.")
             ]
         found.append(f"control, members against members: AUC {_words(self.document['control'])}")
+        if not self.document["exchangeable"]:
+            found.append(f"NOTE: {_NOT_EXCHANGEABLE}")
         canaries = self.document["canaries"]
         if canaries["state"] == "DONE":
             bound = canaries["epsilon_lower_bound"]
@@ -146,6 +153,8 @@ def audit_model(
             gate_confidence=settings.gate_confidence,
         )
     verdict, reason = _verdict(control, found, statement, settings)
+    told_apart = float(attacks["blind (no model)"]["auc"]["low"]) > 0.5
+    caveats = [_NOT_EXCHANGEABLE, *_CAVEATS] if told_apart else list(_CAVEATS)
     document = {
         "schema": SCHEMA,
         "verdict": verdict,
@@ -161,7 +170,8 @@ def audit_model(
         if statement is None
         else {name: statement[name] for name in ("epsilon", "delta", "unit", "mechanism", "adjacency")},
         "settings": settings.resolved(),
-        "caveats": list(_CAVEATS),
+        "exchangeable": not told_apart,
+        "caveats": caveats,
     }
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -103,6 +103,7 @@ def test_a_memorising_model_is_seen_and_the_control_is_at_chance(tmp_path):
     assert document["control"]["low"] <= 0.5 <= document["control"]["high"]
     blind = document["attacks"]["blind (no model)"]["auc"]
     assert blind["low"] < 0.5 < blind["high"]
+    assert document["exchangeable"] is True
     assert document["canaries"]["state"] == document["attacks"]["lira"]["state"] == "NOT_RUN"
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
     assert "population: AUC" in "\n".join(result.lines())
@@ -138,6 +139,17 @@ def test_canaries_catch_a_lie_about_epsilon(tmp_path, honest, verdict, code):
     assert found["extraction"]["extracted"] is not honest
     assert (found["epsilon_lower_bound_gate"]["epsilon"] > STATED["epsilon"]) is not honest
     assert found["extraction"]["chance"] == 1 / 80
+
+
+def test_sets_that_differ_by_themselves_are_said_to(tmp_path):
+    class Dim(Eyes):
+        def image(self, index: int):
+            return super().image(index) // 4
+
+    others = Dim(first=1000)
+    result = audit_model(ModelAuditSettings(), Oracle([MEMBERS, others], member), MEMBERS, others, tmp_path / "out")
+    assert result.to_json()["exchangeable"] is False
+    assert "told apart without the model" in "\n".join(result.lines())
 
 
 def test_a_broken_control_is_inconclusive(tmp_path, monkeypatch):
