@@ -18,8 +18,6 @@ from ethicclip.exports.markdown import plain
 from ethicclip.provenance import read_ledger
 from tests.reports.test_report_page import HOSTILE
 
-pytest_plugins = ["tests.reports.conftest"]
-
 FILES = (Format.PROV, Format.INTOTO, Format.OPENLINEAGE, Format.DATASET_CARD, Format.MODEL_CARD)
 
 

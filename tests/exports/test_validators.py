@@ -15,8 +15,6 @@ from ethicclip.exports.intoto import PAYLOAD_TYPE, pre_authentication
 from ethicclip.provenance import read_ledger
 from ethicclip.provenance.keys import signature_holds
 
-pytest_plugins = ["tests.reports.conftest"]
-
 
 @pytest.fixture
 def write(tmp_path: Path, world) -> Callable[..., Path]:
