@@ -123,7 +123,7 @@ def test_a_model_of_synthetic_pairs_and_a_scan_of_words(world, write) -> None:
         membership.state == State.NEEDS_A_PERSON and "CONSISTENT" in membership.evidence and len(membership.refs) == 1
     )
     assert rows["edpb-28-2024 Section 3.2 (testing, model inversion)"].state == State.NOT_RUN
-    assert rows["hipaa 164.514(b)(2)(i)(A)-(O)"].state == State.NEEDS_A_PERSON
+    assert rows["hipaa 164.514(b)(2)(i)(A) to (O)"].state == State.NEEDS_A_PERSON
     captions = result.report.captions
     assert [check.name for check in captions.tested] == ["Scan of words and files (audit-text)"]
     assert [(fact.name, fact.text) for fact in captions.results] == [("Identifiers", "0")]
