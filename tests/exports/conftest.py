@@ -1,5 +1,5 @@
-"""The world of the report's tests, by hand-picked fixtures: a conftest cannot be loaded twice as a plugin."""
+"""The ledgers that the tests of the report make, for exports."""
 
-from tests.reports.conftest import built as built
-from tests.reports.conftest import make_world as make_world
-from tests.reports.conftest import world as world
+from tests.reports.conftest import built, make_world, world
+
+__all__ = ["built", "make_world", "world"]
