@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ def log_runs(scope: Scope, out: Path) -> int:
     Raises:
         UsageError: mlflow is not installed.
     """
+    # This program sends nothing anywhere; mlflow would report its use.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         from mlflow import MlflowClient  # noqa: PLC0415 - an extra
         from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415

@@ -64,7 +64,9 @@ def build(evidence: Evidence, settings: ReportSettings, written: str) -> tuple[R
         trainings=tuple(training_part(evidence, entry) for entry in reversed(evidence.trainings)),
         captions=caption_part(evidence, deciding_part),
         evaluations=tuple(evaluations),
-        memberships=tuple(membership_part(evidence, entry) for entry in reversed(evidence.memberships)),
+        memberships=tuple(
+            membership_part(evidence, entry, restricted=restricted) for entry in reversed(evidence.memberships)
+        ),
         frameworks=fill(evidence),
         lineage=lineage_part(evidence),
         runs=runs,

@@ -187,6 +187,8 @@ class TrainingPart(Part):
     time: str
     paper: str
     privacy: str
+    privacy_facts: tuple[Fact, ...]
+    privacy_caveats: tuple[str, ...]
     data: tuple[str, ...]
     facts: tuple[Fact, ...]
     settings: tuple[Fact, ...]

@@ -102,6 +102,7 @@ class Evidence:
     trainings: tuple[RunWithPaper, ...]
     evaluations: tuple[RunWithPaper, ...]
     memberships: tuple[RunWithPaper, ...]
+    texts: tuple[RunWithPaper, ...]
 
     def audits_of(self, artifact_id: str | None) -> list[AuditEvidence]:
         """Audits of one set, oldest first."""
@@ -112,6 +113,29 @@ class Evidence:
         """The latest audit of the released set."""
         found = self.audits_of(self.subject.id) if self.subject is not None else []
         return found[-1] if found else None
+
+    def texts_of(self, artifact_id: str | None) -> list[RunWithPaper]:
+        """Scans of the words of one set, oldest first."""
+        return [
+            entry
+            for entry in self.texts
+            if any(record.id == artifact_id for record in self.snapshot.artifacts_of(entry.run.run_id, "used"))
+        ]
+
+    def models_of(self, artifact_id: str | None) -> set[str]:
+        """Ids of what was trained on one set."""
+        return {
+            record.id
+            for entry in self.trainings
+            if any(used.id == artifact_id for used in self.snapshot.artifacts_of(entry.run.run_id, "used"))
+            for record in self.snapshot.artifacts_of(entry.run.run_id, "generated")
+        }
+
+    @property
+    def claims(self) -> list[tuple[RunRecord, dict[str, Any]]]:
+        """Privacy statements of the trainings that made one, oldest first."""
+        found = [(entry.run, entry.paper.content.get("differential_privacy")) for entry in self.trainings]
+        return [(run, statement) for run, statement in found if isinstance(statement, dict)]
 
     @property
     def simulated(self) -> bool:
@@ -144,7 +168,8 @@ def gather(snapshot: LedgerSnapshot, checked: VerifyResult, subject: ArtifactRec
         audits=tuple(_audit(snapshot, run, cohorts) for run in of("audit-leakage")),
         trainings=tuple(_with_paper(snapshot, run, "training_run", "run.json") for run in of("train")),
         evaluations=tuple(_with_paper(snapshot, run, "metrics", "metrics.json") for run in of("evaluate")),
-        memberships=tuple(_with_paper(snapshot, run, "verdict", "verdict.json") for run in of("audit-model")),
+        memberships=tuple(_with_paper(snapshot, run, "model_audit", "model_audit.json") for run in of("audit-model")),
+        texts=tuple(_with_paper(snapshot, run, "text_audit", "text.json") for run in of("audit-text")),
     )
 
 

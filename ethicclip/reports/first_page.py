@@ -117,6 +117,12 @@ def _tested(evidence: Evidence, audit: AuditPart | None) -> tuple[Check, ...]:
         text = interval(*(parts.get(name) for name in ("estimate", "low", "high", "n"))) if parts else "see its section"
         on = "simulated eyes" if evidence.simulated else "real eyes"
         found.append(Check(name=f"Zero-shot accuracy on {on}", text=f"Balanced accuracy {text}."))
+    for entry in evidence.memberships[-1:]:
+        said = clean(entry.run.verdict or "no result", 60)
+        found.append(Check(name="Membership in the model's training set", text=f"Result: {said}; see its section."))
+    for entry in evidence.texts_of(evidence.subject.id if evidence.subject is not None else None)[-1:]:
+        said = clean(entry.run.verdict or "no result", 60)
+        found.append(Check(name="Names and identifiers in words and files", text=f"Result: {said}; see its section."))
     if evidence.checked.ok:
         text = "Every record of the ledger matches its hash chain and signatures."
         found.append(Check(name="Integrity of the evidence", text=text))
@@ -132,8 +138,9 @@ def _not_tested(evidence: Evidence, audit: AuditPart | None) -> tuple[Check, ...
         found.append(Check(name="Real patients", text="The eyes in the place of real ones are simulated."))
     if not evidence.evaluations:
         found.append(Check(name="Accuracy", text="No evaluation is recorded."))
-    claimed = any(entry.paper.content.get("differential_privacy") for entry in evidence.trainings)
-    if not claimed:
+    if not evidence.memberships:
+        found.append(Check(name="The model", text="No audit of what a model reveals of its training data is recorded."))
+    if not evidence.claims:
         found.append(Check(name="Differential privacy", text="It was not requested; no epsilon is claimed."))
     return tuple(found)
 

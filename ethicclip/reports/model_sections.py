@@ -9,7 +9,16 @@ from typing import Any
 
 from ethicclip.reports.document import EvaluationPart, Picture, Score, TrainingPart
 from ethicclip.reports.evidence import Evidence, Paper, PaperState, RunWithPaper, written_by
-from ethicclip.reports.reading_json import alias_of, as_facts, as_integer, as_score, fields, items, settings_facts
+from ethicclip.reports.reading_json import (
+    alias_of,
+    as_facts,
+    as_integer,
+    as_number,
+    as_score,
+    fields,
+    items,
+    settings_facts,
+)
 from ethicclip.reports.wording import clean, clean_all, facts_of, label, number
 
 NO_PRIVACY_CLAIM = "No differential privacy was requested; no epsilon is claimed."
@@ -20,10 +29,10 @@ _MORE_SCORES = ("expected_calibration_error",)
 def training_part(evidence: Evidence, entry: RunWithPaper) -> TrainingPart:
     """One training run: data, figures, and what may be said of its privacy."""
     content = clean_all(entry.paper.content)
-    claim = content.get("differential_privacy")
+    claim = fields(content, "differential_privacy")
     sets = evidence.snapshot.artifacts_of(entry.run.run_id, "used")
     origins = {record.origin for record in sets}
-    privacy = NO_PRIVACY_CLAIM if not claim else "Differential privacy was requested; its statement: " + str(claim)
+    privacy = privacy_words(claim) if claim else NO_PRIVACY_CLAIM
     if not claim and sets and origins == {"synthetic"}:
         privacy += (
             " Every set it was trained on is recorded as synthetic. That is a statement about its inputs, not a bound "
@@ -40,10 +49,25 @@ def training_part(evidence: Evidence, entry: RunWithPaper) -> TrainingPart:
         time=entry.run.ended or entry.run.started,
         paper=entry.paper.says(),
         privacy=privacy,
+        privacy_facts=as_facts(facts_of(claim, skip=("schema", "caveats"))) if claim else (),
+        privacy_caveats=tuple(str(text) for text in items(claim, "caveats")) if claim else (),
         data=tuple(f"{alias_of(record)} (origin {record.origin})" for record in sets),
         facts=as_facts(facts),
         settings=settings_facts(entry.run.settings),
         loss=_loss(log),
+    )
+
+
+def privacy_words(claim: Mapping[str, Any]) -> str:
+    """An epsilon is never told without whose it is, its unit and its adjacency."""
+    epsilon, delta = (number(as_number(claim.get(name))) for name in ("epsilon", "delta"))
+    whose = str(fields(claim, "scope").get("whose") or "whom it covers is not stated")
+    replaced = as_number(claim.get("epsilon_replace_one"))
+    other = f" (replacing one: {number(replaced)})" if replaced is not None else ""
+    return (
+        f"Differential privacy with epsilon {epsilon} at delta {delta}{other}, for {clean(whose)}. "
+        f"Unit: {claim.get('unit', 'not stated')}; {claim.get('adjacency', 'adjacency not stated')}. It covers the "
+        "released weights, not this audit's figures."
     )
 
 

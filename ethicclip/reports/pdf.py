@@ -69,7 +69,9 @@ def render_pdf(report: Report, pictures: Mapping[str, str]) -> bytes:
 def covered(value: Any) -> Any:
     """JSON types with every character that the fonts lack written as its code."""
     if isinstance(value, str):
-        return value if value.isascii() else _covered_text(value)
+        # A percent sign stays with its number.
+        kept = value.replace(" %", "\u00a0%")
+        return kept if kept.isascii() else _covered_text(kept)
     if isinstance(value, Mapping):
         return {str(name): covered(item) for name, item in value.items()}
     return [covered(item) for item in value] if isinstance(value, list | tuple) else value

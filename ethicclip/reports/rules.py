@@ -5,13 +5,13 @@ A state says that a record exists and what it says. It never says that a require
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ethicclip.reports.document import State
 from ethicclip.reports.evidence import Evidence, PaperState
-from ethicclip.reports.wording import interval
+from ethicclip.reports.wording import interval, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,9 @@ class Answer:
     text: str
     refs: tuple[str, ...] = ()
 
+
+_OF_MODELS = frozenset({"membership", "extraction", "regurgitation"})
+_OF_WORDS = frozenset({"identifier", "metadata", "caption", "linkability"})
 
 Rule = Callable[[Evidence, Mapping[str, Any]], Answer]
 
@@ -46,21 +49,38 @@ def leakage(evidence: Evidence, _: Mapping[str, Any]) -> Answer:
 
 
 def attack(evidence: Evidence, requirement: Mapping[str, Any]) -> Answer:
-    """Whether an attack of that name ran in the latest audit of the released set."""
-    audit = evidence.deciding
-    if audit is None:
-        return Answer(state=State.NOT_RUN, text="No audit of the released set is recorded.")
+    """Whether an attack of that name ran: in the latest audit of the set, a scan of its words, or on a model of it."""
     words = [str(word) for word in requirement.get("with", ())]
-    listed = audit.verdict.content.get("attacks")
-    for entry in listed if isinstance(listed, Sequence) else ():
-        if not isinstance(entry, Mapping) or not any(word in str(entry.get("name", "")).lower() for word in words):
-            continue
-        if entry.get("ran") is True:
-            text = f"{entry.get('name')}: ran. {entry.get('note') or ''}".strip()
-            return Answer(
-                state=State.NEEDS_A_PERSON, text=f"{text} Its result is for a person.", refs=(audit.run.run_id,)
-            )
-    return Answer(state=State.NOT_RUN, text=f"No attack on {' or '.join(words)} ran.", refs=(audit.run.run_id,))
+    ran: list[str] = []
+    refs: list[str] = []
+    audit = evidence.deciding
+    subject = evidence.subject.id if evidence.subject is not None else None
+    for entry in _listed(audit.verdict.content if audit is not None else {}, "attacks"):
+        named = any(word in str(entry.get("name", "")).lower() for word in words)
+        if named and entry.get("ran") is True and audit is not None:
+            ran.append(f"{entry.get('name')}: ran. {entry.get('note') or ''}".strip())
+            refs.append(audit.run.run_id)
+    if set(words) & _OF_MODELS:
+        models = evidence.models_of(subject)
+        for model in evidence.memberships:
+            used = {record.id for record in evidence.snapshot.artifacts_of(model.run.run_id, "used")}
+            if models & used:
+                ran.append(f"Audit of a model trained on the set: {model.run.verdict or 'no result'}.")
+                refs.append(model.run.run_id)
+    if set(words) & _OF_WORDS:
+        for scan in evidence.texts_of(subject):
+            ran.append(f"Scan of words and files: {scan.run.verdict or 'no result'}.")
+            refs.append(scan.run.run_id)
+    if ran:
+        text = " ".join(dict.fromkeys(ran))
+        return Answer(
+            state=State.NEEDS_A_PERSON, text=f"{text} The result is for a person.", refs=tuple(dict.fromkeys(refs))
+        )
+    return Answer(
+        state=State.NOT_RUN,
+        text=f"No attack on {' or '.join(words)} is recorded.",
+        refs=(audit.run.run_id,) if audit is not None else (),
+    )
 
 
 def person(_: Evidence, requirement: Mapping[str, Any]) -> Answer:
@@ -183,13 +203,14 @@ def marking(evidence: Evidence, _: Mapping[str, Any]) -> Answer:
     return Answer(state=State.EVIDENCED, text=f"The set's manifest says: {said}", refs=(subject.id,))
 
 
-def differential_privacy(evidence: Evidence, _: Mapping[str, Any]) -> Answer:
-    """Whether any was requested."""
-    claimed = [entry for entry in evidence.trainings if entry.paper.content.get("differential_privacy")]
-    if claimed:
-        text = "A claim is recorded with its parameters; whether they suffice is for a person."
-        return Answer(state=State.NEEDS_A_PERSON, text=text, refs=tuple(entry.run.run_id for entry in claimed))
-    return Answer(state=State.NOT_RUN, text="No differential privacy was requested; no epsilon is claimed.")
+def differential_privacy(evidence: Evidence, requirement: Mapping[str, Any]) -> Answer:
+    """What the latest privacy statement says under a field; whether that suffices is for a person."""
+    if not evidence.claims:
+        return Answer(state=State.NOT_RUN, text="No differential privacy was requested; no epsilon is claimed.")
+    run, statement = evidence.claims[-1]
+    said = [f"{name.replace('_', ' ')}: {_shown(statement.get(name))}" for name in requirement.get("fields", ())]
+    text = f"{'; '.join(said)}." if said else "A claim is recorded with its parameters."
+    return Answer(state=State.NEEDS_A_PERSON, text=f"{text} Whether it suffices is for a person.", refs=(run.run_id,))
 
 
 RULES: dict[str, Rule] = {
@@ -211,6 +232,20 @@ RULES: dict[str, Rule] = {
         versions,
     )
 }
+
+
+def _listed(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    value = content.get(name)
+    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
+
+
+def _shown(value: Any) -> str:
+    """A field of a statement in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value) or "none"
+    return "not stated" if value is None else number(value)
 
 
 def _makers(evidence: Evidence) -> tuple[str, ...]:

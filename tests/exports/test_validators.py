@@ -195,3 +195,14 @@ def test_webdataset_reads_the_clip_benchmark_layout(real_set: Path, tmp_path: Pa
     samples = list(reader)
     assert len(samples) == result.counts["images"] and {label for _, label in samples} == set(range(len(names)))
     assert all(image.size == (128, 128) for image, _ in samples)
+
+
+def test_mlflow_reads_the_store(write) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed (extra mlflow)")
+    out = write(Format.MLFLOW)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{out / 'mlflow.db'}")
+    (experiment,) = [one for one in client.search_experiments() if one.name.startswith("ethicclip ")]
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 6 and all(run.info.status == "FINISHED" for run in runs)
+    scored = next(run for run in runs if run.data.tags["ethicclip.verb"] == "evaluate")
+    assert scored.data.metrics["balanced_accuracy"] == 0.66 and scored.data.metrics["balanced_accuracy/low"] == 0.59

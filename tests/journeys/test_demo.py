@@ -149,3 +149,19 @@ def test_a_second_demo_replaces_the_first_and_the_ledger_still_holds(
     shutil.copytree(journey[0], tmp_path / "demo")
     _claim(tmp_path / "demo")
     assert not (tmp_path / "demo").exists()
+
+
+def test_every_json_of_the_journey_follows_its_schema(journey: tuple[Path, Answer]) -> None:
+    from .test_schemas import FOREIGN, SCHEMAS, check
+
+    seen = set()
+    for path in sorted(journey[0].rglob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        name = str(document.get("schema", "")).split("/")[1:2]
+        if (
+            path.name not in FOREIGN
+            and "checkpoints" not in path.parts
+            and (SCHEMAS / f"{name[0]}.schema.json").exists()
+        ):
+            seen.add(check(document))
+    assert {"demo", "pairset", "run", "model", "metrics", "evaluation-run", "report", "manifest", "split"} <= seen

@@ -43,8 +43,9 @@ def test_the_verdict_decides_the_state(make_world, tmp_path: Path, verdict: str,
     assert found["gdpr Recital 26; WP216 section 3 (singling out)"] == state
     assert found["hipaa 164.514(b)(1)(ii)"] == state
     assert found["hipaa 164.514(b)(2)(i)(P)"] == State.NEEDS_A_PERSON
-    assert found["edpb-28-2024 Section 3.2 (testing against membership inference)"] == State.NOT_RUN
-    assert found["nist SP 800-226"] == State.NOT_RUN
+    assert found["edpb-28-2024 Section 3.2 (testing, membership inference)"] == State.NOT_RUN
+    assert found["nist SP 800-226 (unit of privacy)"] == State.NOT_RUN
+    assert found["nist SP 800-226 (trust model)"] == State.NEEDS_A_PERSON
     assert found["eu-ai-act Article 50(2)"] == State.EVIDENCED
     assert found["gmlp Principle 4"] == State.EVIDENCED
 

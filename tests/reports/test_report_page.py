@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ethicclip.provenance import artifact_of_file, commit_cohort
 from ethicclip.reports import ReportSettings, write_report
-from tests.reports.conftest import eye
+from tests.reports.conftest import eye, verdict_file
 
 VOID = {"meta", "img", "br", "link", "input", "line", "rect", "path"}
 
@@ -200,6 +201,46 @@ def test_hostile_text_is_harmless(make_world, write) -> None:
     assert "\\u202egnp.exe" in page.text and "x" * 1000 not in html
     written = (out / "report.json").read_text()
     assert not {c for c in written if unicodedata.category(c)[0] == "C" and c not in "\n\t"}
+
+
+NAMES = [
+    "<img src=x onerror=alert(1)>.jpg",
+    '"><svg onload=alert(1)>.png',
+    "photo\u202egpj.exe",
+    "line\nbreak\x1b]0;title\x07.jpg",
+    "a" * 3000 + ".jpg",
+    "\u0645\u0631\u064a\u0636.jpg",
+    "../../../../etc/passwd",
+    "{{ report.ledger }}",
+    "=cmd|' /C calc'!A0",
+]
+
+
+@pytest.mark.parametrize("audience", ["shareable", "restricted"])
+def test_hostile_file_names_are_harmless(make_world, write, audience: str) -> None:
+    world = make_world(verdict="LEAK")
+    rows = [{"file": name, "reference_file": name, "score": "1", "rule": name} for name in NAMES]
+    files = world.audit_files("audit-hostile", verdict_file("LEAK", flagged=9, synthetic=40), rows)
+    odd = world.folder / "run" / "<b>&\"'\u202e weights.safetensors"
+    odd.write_bytes(b"w")
+    with world.record("audit-leakage", {"alpha": 0.05}) as run:
+        run.use(commit_cohort(["cd" * 32], NAMES[0], world.keys, kind="image_set", origin="mixed"))
+        for artifact in files:
+            run.generate(artifact)
+        run.generate(artifact_of_file(odd, kind="model", alias=NAMES[1]))
+        run.note_exit(10, "LEAK")
+    html = (write(world, audience=audience) / "report.html").read_text()
+    page = Page(html)
+    assert page.open == []
+    assert not {tag for tag, _ in page.tags} & {"script", "b", "i"}
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert all((attributes.get("src") or "data:image/").startswith("data:image/") for _, attributes in page.tags)
+    assert {c for c in html if unicodedata.category(c)[0] == "C" and c not in "\n\t"} == set()
+    shown = page.text
+    assert ("photo\\u202egpj.exe" in shown) == (audience == "restricted")
+    assert "a" * 500 not in html and "alert(1)" in shown
+    if audience == "restricted":
+        assert "\u0645\u0631\u064a\u0636.jpg" in shown and "{{ report.ledger }}" in shown
 
 
 def test_paths_of_the_machine_are_withheld(world, write) -> None:

@@ -1,4 +1,6 @@
-"""A report from real eyes (simulated ones stand in) whose shareable form holds no real pixel, no patient, no file name.
+"""A report from real eyes whose shareable form holds no real pixel, no patient id and no file name.
+
+Simulated eyes stand in for real ones, and real ones are used as well where they are at hand.
 
 The set holds disguised copies of real eyes that the audit flagged; they stand first, so that they would be shown if
 anything went wrong. Every embedded picture is searched for near-copies, and all text for ids and names; the same search
@@ -17,11 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ethicclip.cohorts import Cohort
 from ethicclip.provenance import artifact_of_file, commit_cohort
 from ethicclip.reports import ReportSettings, write_report
 from tests.reports.conftest import World, encoded, verdict_file
 from tests.reports.searching import likeness, pictures_of, pictures_of_pdf, text_of_pdf, tiles
 
+ODIR = Path(__file__).parents[2].parent / "shared" / "data" / "odir"
 COPY = 0.75
 """Disguised copies score 0.85 and more, eyes of different people 0.62 and less (both printed on failure)."""
 
@@ -56,15 +60,38 @@ def disguises(photograph: np.ndarray) -> dict[str, bytes]:
     return found
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def clinic(folder: Path, source: str) -> Cohort:
+    """Four patients: simulated, or real ones copied below the test's own folder with ids that a search can look for."""
+    from ethicclip.cohorts import read_cohort
+    from ethicclip.generation import simulate_cohort
+
+    if source == "simulated":
+        simulate_cohort(folder, patients=4, seed=5, size=192)
+        return read_cohort(folder)
+    whole = read_cohort(ODIR)
+    ids = whole.column("patient_id")
+    both = [i for i in range(len(ids) - 1) if ids[i] == ids[i + 1] and whole.column("label")[i] == "normal"][:4]
+    rows = ["file,patient_id,label"]
+    for number in (i + side for i in both for side in (0, 1)):
+        name = f"OPD-{whole.files[number].name.removesuffix('.jpg')}.png"
+        folder.mkdir(parents=True, exist_ok=True)
+        square = Image.fromarray(whole.image(number, max_side=192)).resize((192, 192))
+        square.save(folder / name)
+        rows.append(f"{name},patient-{ids[number]}-odir,normal")
+    (folder / "cohort.csv").write_text("\n".join(rows) + "\n")
+    return read_cohort(folder)
+
+
+@pytest.fixture(scope="module", params=["simulated", "real"])
+def scene(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Scene:
     from ethicclip.cohorts import read_cohort
     from ethicclip.generation import simulate_cohort
     from ethicclip.provenance import KeyStore
 
+    if request.param == "real" and not ODIR.is_dir():
+        pytest.skip(f"real eyes are not at hand: {ODIR} does not exist")
     folder = tmp_path_factory.mktemp("proof")
-    simulate_cohort(folder / "Klinik-Mueller", patients=4, seed=5, size=192)
-    cohort = read_cohort(folder / "Klinik-Mueller")
+    cohort = clinic(folder / "Klinik-Mueller", request.param)
     real = [cohort.image(i) for i in range(0, len(cohort), 2)]
     simulate_cohort(folder / "others", patients=6, seed=77, size=192)
     others = read_cohort(folder / "others")
