@@ -80,7 +80,8 @@ def without_privacy(settings: TrainSettings, pairs: PairSet, start: Path, out: P
     rate = settings.batch_size / len(units)
     steps = max(1, round(settings.epochs / rate))
     sampler = PoissonSampler(len(units), rate, np.random.default_rng(settings.seed).bytes)
-    contributions = PromptBankContributions(model, public_bank(settings.languages), parameters, device)
+    bank = public_bank(settings.languages)
+    contributions = PromptBankContributions(model, bank, parameters, device, prior=private.class_prior)
     order = ChunkOrder()
     model.model.train()
     with Loader([pairs], recipe_of(settings, model), order) as loader:
@@ -101,7 +102,9 @@ def without_privacy(settings: TrainSettings, pairs: PairSet, start: Path, out: P
                 normaliser=float(settings.batch_size),
             )
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, total=steps, peak=1e-3, warmup=settings.warmup)
+                group["lr"] = learning_rate_at(
+                    step, total=steps, peak=settings.learning_rate or 1e-3, warmup=settings.warmup
+                )
             for parameter, value in zip(parameters, gradient, strict=True):
                 parameter.grad = value
             optimizer.step()
