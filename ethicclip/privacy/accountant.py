@@ -113,12 +113,15 @@ def pld_epsilon(events: tuple[SampledGaussian, ...], delta: float) -> float:
     return _asked("PLD", lambda: _pld(events).get_epsilon(delta))
 
 
-def replace_one(events: Events, delta: float) -> float:
+def replace_one(events: Events, delta: float) -> float | None:
     """Epsilon for *replacing* one unit, at the same delta, by the PLD accountant.
 
     A replacement is a removal and an addition: by group privacy for two, (e, d) under add/remove gives
     (2e, (1 + exp(e)) d) under replacement (Vadhan 2017, lemma 2.2). Solved for the d whose total is `delta`; the PLD
     accountant's own replace-one relation does not know the Poisson-sampled Gaussian.
+
+    Returns:
+        The bound; None where the d that a group of two leaves is too small for the accountant (epsilons over about 12).
 
     Raises:
         IntegrityError: The accountant gives up on these numbers.
@@ -129,12 +132,13 @@ def replace_one(events: Events, delta: float) -> float:
     low, high = math.log(delta) - 40.0, math.log(delta / 2)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        inner = pld_epsilon(live, math.exp(middle))
+        inner = float(_pld(live).get_epsilon(math.exp(middle)))
         # In logarithms: log(1 + exp(inner)) + log(d) against log(delta).
         low, high = (
             (middle, high) if math.log1p(math.exp(min(inner, 700.0))) + middle <= math.log(delta) else (low, middle)
         )
-    return 2 * pld_epsilon(live, math.exp(low))
+    bound = 2 * float(_pld(live).get_epsilon(math.exp(low)))
+    return bound if math.isfinite(bound) else None
 
 
 @functools.lru_cache(maxsize=64)

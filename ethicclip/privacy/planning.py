@@ -66,7 +66,7 @@ class PrivacyPlan:
     steps: int
     noise_multiplier: float
     stated: Epsilon
-    replace_one: float
+    replace_one: float | None
     curve: tuple[tuple[int, float, float], ...]
     noise_std: float
     trained_weights: int | None = None
@@ -103,12 +103,13 @@ class PrivacyPlan:
     def lines(self) -> tuple[str, ...]:
         """What a person reads."""
         asked = self.settings
+        replaced = "no finite bound" if self.replace_one is None else f"{self.replace_one:.3f}"
         lines = [
             f"{asked.units:,} units, {asked.batch_size} a step (q {self.sample_rate:.4g}), {self.steps:,} steps, "
             f"{asked.mechanism}",
             f"sigma {self.noise_multiplier:g}: epsilon {self.stated.value:.3f} at delta {self.delta:g} for adding or "
             f"removing one {asked.unit} (PRV {self.stated.prv:.3f}, PLD {self.stated.pld:.3f}); "
-            f"replacing one: {self.replace_one:.3f}",
+            f"replacing one: {replaced}",
             "epsilon along the run: "
             + ", ".join(f"{value:.2f} at epoch {epoch:.3g}" for _, epoch, value in self.curve),
         ]

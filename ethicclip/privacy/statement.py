@@ -85,7 +85,7 @@ class PrivacyStatement(_Part):
     epsilon: float
     delta: float
     epsilon_target: float
-    epsilon_replace_one: float
+    epsilon_replace_one: float | None
     adjacency: str
     unit: Unit
     mechanism: Mechanism
@@ -109,9 +109,10 @@ class PrivacyStatement(_Part):
 
     def lines(self) -> tuple[str, ...]:
         """The statement in two lines."""
+        replaced = "no finite bound" if self.epsilon_replace_one is None else f"{self.epsilon_replace_one:.3f}"
         return (
-            f"epsilon {self.epsilon:.3f} at delta {self.delta:g} ({self.adjacency}; replacing one: "
-            f"{self.epsilon_replace_one:.3f}), {self.mechanism}, sigma {self.noise.noise_multiplier:g}",
+            f"epsilon {self.epsilon:.3f} at delta {self.delta:g} ({self.adjacency}; replacing one: {replaced}), "
+            f"{self.mechanism}, sigma {self.noise.noise_multiplier:g}",
             f"whose: {self.scope.whose}",
         )
 

@@ -9,7 +9,7 @@ makes its gradient a thing that can be clipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from torch.nn.functional import interpolate, normalize
 
 from ethicclip.clip import ClipModel
+from ethicclip.errors import UsageError
 from ethicclip.terms import Condition, dr_grade_name, dr_grade_prompts, name_prompts, prompts
 from ethicclip.terms.conditions import DR_GRADES, Language, filled_name
 from ethicclip.training.draws import generator_for
@@ -56,6 +57,29 @@ class PromptBank:
             if known:
                 target[row, known] = 1.0 / len(known)
         return target
+
+
+_RARE = 0.1
+"""What a class without a stated prior weighs against the least common one that has one."""
+
+
+def log_prior(bank: PromptBank, stated: Mapping[str, float] | None) -> torch.Tensor:
+    """What to add to the classes' logits while training, float32 (classes,); zero without a prior.
+
+    Raises:
+        UsageError: A class that the bank does not have.
+    """
+    if not stated:
+        return torch.zeros(len(bank.classes))
+    unknown = sorted(set(stated) - set(bank.classes))
+    if unknown:
+        raise UsageError(
+            f"the class prior names {', '.join(unknown)}, which the bank does not have",
+            next_step=f"Its classes are {', '.join(bank.classes)}.",
+        )
+    rare = _RARE * min(stated.values())
+    shares = torch.tensor([stated.get(name, rare) for name in bank.classes])
+    return (shares / shares.sum()).log()
 
 
 def public_bank(languages: Sequence[Language]) -> PromptBank:
@@ -165,7 +189,11 @@ def class_embeddings(model: ClipModel, bank: PromptBank) -> torch.Tensor:
 
 
 def bank_losses(
-    image: torch.Tensor, classes: torch.Tensor, logit_scale: torch.Tensor, targets: torch.Tensor
+    image: torch.Tensor,
+    classes: torch.Tensor,
+    logit_scale: torch.Tensor,
+    targets: torch.Tensor,
+    prior: torch.Tensor,
 ) -> torch.Tensor:
     """Each picture's cross-entropy against the bank: float32 (n,), a function of that picture alone.
 
@@ -174,8 +202,9 @@ def bank_losses(
         classes: From `class_embeddings`.
         logit_scale: Fixed factor on cosines.
         targets: From `PromptBank.targets`.
+        prior: From `log_prior`.
     """
-    logits = logit_scale * normalize(image.float(), dim=-1) @ classes.T
+    logits = logit_scale * normalize(image.float(), dim=-1) @ classes.T + prior
     return -(targets * logits.log_softmax(1)).sum(1)
 
 

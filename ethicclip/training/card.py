@@ -99,8 +99,10 @@ def _privacy(statement: dict[str, Any] | None, origin: str) -> str:
         return f"No differential privacy was used; no epsilon is claimed.\n{_PRIVACY_WORDS[origin]}"
     caveats = "\n".join(f"- {caveat}" for caveat in statement["caveats"])
     noise = statement["noise"]
+    replaced = statement["epsilon_replace_one"]
+    to_replace = "no finite bound" if replaced is None else f"{replaced:.3f}"
     return f"""epsilon {statement["epsilon"]:.3f} at delta {statement["delta"]:g} ({statement["adjacency"]});
-{statement["epsilon_replace_one"]:.3f} to replace one. Whose: {statement["scope"]["whose"]}.
+{to_replace} to replace one. Whose: {statement["scope"]["whose"]}.
 
 Mechanism `{statement["mechanism"]}`: {statement["mechanism_words"]}.
 Sigma {noise["noise_multiplier"]:g}, clipping norm {noise["max_grad_norm"]:g}, sampling rate

@@ -28,7 +28,7 @@ from ethicclip.privacy.units import Entropy, PoissonSampler
 from ethicclip.progress import SILENT, Progress
 from ethicclip.provenance import KeyStore
 from ethicclip.training import runfolder
-from ethicclip.training.bank import PromptBank, prepare_fresh_towers, public_bank
+from ethicclip.training.bank import PromptBank, log_prior, prepare_fresh_towers, public_bank
 from ethicclip.training.canaries import with_canaries
 from ethicclip.training.card import model_card
 from ethicclip.training.checkpoints import (
@@ -151,6 +151,9 @@ def train_private(
     device = choose_device(settings)
     present = units_of_sources(sources, private.unit)
     model, bank, public_inputs = _public_start(settings, private)
+    log_prior(bank, private.class_prior)  # refused before anything is written
+    if private.class_prior:
+        public_inputs.append(f"a class prior stated by the user as public: {private.class_prior}")
     run = _identity(settings, private, sources, keys)
     terms = _terms(settings, private, units=len(present) + settings.canaries, run=run)
     reserved = terms.event(terms.allowed_steps)
@@ -183,7 +186,7 @@ def train_private(
     sampler = PoissonSampler(len(units), terms.sample_rate, entropy)
     contributions: Contributions
     if private.mechanism is Mechanism.PROMPT_BANK:
-        contributions = PromptBankContributions(model, bank, parameters, device)
+        contributions = PromptBankContributions(model, bank, parameters, device, prior=private.class_prior)
     else:
         contributions = GroupedContributions(settings, private, model, parameters, device, sampler)
     noise_std = terms.noise_multiplier * private.mechanism.sensitivity_factor * private.max_grad_norm

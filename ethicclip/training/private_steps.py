@@ -7,7 +7,7 @@ whatever the size of the logical batch.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from ethicclip.privacy import Mechanism
 from ethicclip.privacy.clipping import ClippedSum
 from ethicclip.privacy.per_unit import PerUnitGradients, clippable_parameters
 from ethicclip.privacy.units import Entropy, PoissonSampler
-from ethicclip.training.bank import PromptBank, bank_losses, class_embeddings
+from ethicclip.training.bank import PromptBank, bank_losses, class_embeddings, log_prior
 from ethicclip.training.loading import Batch
 from ethicclip.training.objectives import contrastive_loss, label_similarity
 from ethicclip.training.settings import PrivateSettings, TrainSettings
@@ -71,6 +71,7 @@ class PromptBankContributions:
         bank: The public classes.
         parameters: What is trained.
         device: Where.
+        prior: How common the classes are believed to be, from public sources.
         chunk_pairs: Pairs in memory at a time.
     """
 
@@ -81,11 +82,13 @@ class PromptBankContributions:
         parameters: Sequence[torch.nn.Parameter],
         device: torch.device,
         *,
+        prior: Mapping[str, float] | None = None,
         chunk_pairs: int = CHUNK_PAIRS,
     ) -> None:
         self._model = model
         self._bank = bank
         self._classes = class_embeddings(model, bank).to(device)
+        self._prior = log_prior(bank, prior).to(device)
         self._scale = _towers(model).logit_scale.detach().exp().to(device)
         self._engine = PerUnitGradients(parameters)
         self._device = device
@@ -104,7 +107,7 @@ class PromptBankContributions:
 
             def losses(pixels: torch.Tensor = pixels, targets: torch.Tensor = targets, seen: list[Any] = seen) -> Any:
                 image = _towers(self._model).encode_image(pixels)
-                rows = bank_losses(image, self._classes, self._scale, targets)
+                rows = bank_losses(image, self._classes, self._scale, targets, self._prior)
                 seen.append(rows.detach())
                 return rows
 
@@ -214,19 +217,25 @@ def choose_parameters(
         The trained parameters, and what stays frozen, in words.
 
     Raises:
-        UsageError: The model has a normalisation that mixes examples.
+        UsageError: The model has a normalisation that mixes examples, or no part of that name.
     """
     refuse_batch_statistics(model)
     bank = private.mechanism is Mechanism.PROMPT_BANK
-    image_only = bank or private.trained == "image"
     candidates: list[tuple[str, torch.nn.Parameter]] = []
     for name, parameter in model.model.named_parameters():
-        outside = name.startswith("logit_") or "token_embedding" in name
-        wanted = not outside and (name.startswith("visual.") or not image_only)
+        wanted = _belongs(name, private.part)
         parameter.requires_grad_(wanted)
         if wanted:
             candidates.append((name, parameter))
-    frozen = ["logit scale", "token embeddings"] if not image_only else ["logit scale", "text tower"]
+    if not candidates:
+        raise UsageError(
+            f"the model {model.name!r} has no last projection that is known", next_step="Use privacy.trained=image."
+        )
+    frozen = {
+        "towers": ["logit scale", "token embeddings"],
+        "image": ["logit scale", "text tower"],
+        "head": ["logit scale", "text tower", "image tower before its last projection"],
+    }[private.part]
     if bank:
         side = model.preprocess.size
         probe = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
@@ -237,6 +246,15 @@ def choose_parameters(
             if not possible:
                 frozen.append(name)
     return [parameter for _, parameter in candidates if parameter.requires_grad], frozen
+
+
+def _belongs(name: str, part: str) -> bool:
+    """Whether a parameter is of the part that is trained; open_clip's own towers end in `proj`, timm's in `head.`."""
+    if part == "head":
+        return name == "visual.proj" or name.startswith("visual.head.")
+    if part == "image":
+        return name.startswith("visual.")
+    return not name.startswith("logit_") and "token_embedding" not in name
 
 
 def refuse_batch_statistics(model: ClipModel) -> None:

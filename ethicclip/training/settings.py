@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ethicclip.privacy import Mechanism, Purpose, Unit
 from ethicclip.settings import Settings
@@ -29,7 +29,12 @@ class PrivateSettings(Settings):
         max_unit_pairs: Pairs of one unit used in a step, drawn at random where it has more.
         sample_rate: Poisson rate q; None takes batch_size over the number of units, which declares that number public.
         noise_multiplier: sigma; None calibrates it to the target. Given, the run stops before the target is passed.
-        trained: Of "grouped": "towers" (both, without token embeddings) or "image" only. prompt-bank trains "image".
+        trained: "towers" (both, without token embeddings; "grouped" only), "image", or "head" (the image tower's last
+            projection: noise falls on few weights). None takes "towers" for "grouped"; for "prompt-bank" it takes
+            "head" where it goes on from `start`, "image" otherwise.
+        class_prior: Of "prompt-bank": how common each class is believed to be, from public sources and never counted on
+            the private pairs; the loss then does not learn the imbalance (logit adjustment, Menon et al. 2021). Classes
+            are named as `labels` and "grade_1" ... "grade_4"; what is not named counts as rare.
         text_steps: Of "prompt-bank" without `start`: steps in which the text tower learns to tell the public bank's
             classes apart, before any private pair is read.
         start: Folder of a model to begin with. Its own training must not have seen these patients, or has to be
@@ -48,11 +53,27 @@ class PrivateSettings(Settings):
     max_unit_pairs: Annotated[int, Field(ge=1)] = 8
     sample_rate: Annotated[float, Field(gt=0)] | None = None
     noise_multiplier: Annotated[float, Field(gt=0)] | None = None
-    trained: Literal["towers", "image"] = "towers"
+    trained: Literal["towers", "image", "head"] | None = None
+    class_prior: dict[str, Annotated[float, Field(gt=0)]] | None = None
     text_steps: Annotated[int, Field(ge=0)] = 100
     start: str | None = None
     tuning: Tuning = "not stated"
     purpose: Purpose = Purpose.TRAINING
+
+    @property
+    def part(self) -> Literal["towers", "image", "head"]:
+        """What is trained, with the default resolved."""
+        if self.trained is not None:
+            return self.trained
+        if self.mechanism is Mechanism.GROUPED:
+            return "towers"
+        return "image" if self.start is None else "head"
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Self:
+        if self.mechanism is Mechanism.PROMPT_BANK and self.trained == "towers":
+            raise ValueError("prompt-bank trains the image tower only: trained is image or head")
+        return self
 
 
 class TrainSettings(Settings):

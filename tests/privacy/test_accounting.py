@@ -87,6 +87,8 @@ def test_replacing_one_is_a_group_of_two():
     assert inner.value == pytest.approx(half, abs=0.01)
     assert bound > 2 * epsilon_of(one, 1e-5).value
     assert replace_one([], 1e-5) == 0.0
+    # The delta that a group of two leaves at epsilon 30 is beyond any accountant: no number is better than a wrong one.
+    assert replace_one([event(0.5, 0.03, 800)], 1e-5) is None
 
 
 def test_no_step_costs_nothing_and_more_steps_cost_more():

@@ -22,7 +22,7 @@ from ethicclip.privacy.units import PoissonSampler
 from ethicclip.provenance import KeyStore
 from ethicclip.training import TrainSettings, train, train_private
 from ethicclip.training import private as private_module
-from ethicclip.training.bank import public_bank
+from ethicclip.training.bank import bank_losses, log_prior, public_bank
 from ethicclip.training.loading import Batch
 from ethicclip.training.private_steps import GroupedContributions, choose_parameters
 
@@ -245,6 +245,7 @@ def test_joint_budget_is_reserved_settled_and_refuses(tmp_path, keys):
         ({"model": "RN50"}, Clinic(), UsageError, "batch normalisation"),
         ({"privacy": {"sample_rate": 0.5}}, Clinic(), UsageError, "--delta"),
         ({"privacy": {"sample_rate": 1.5, "delta": 1e-5}}, Clinic(), UsageError, "1.5"),
+        ({"privacy": {"class_prior": {"tuberculosis": 1.0}}}, Clinic(), UsageError, "tuberculosis"),
         ({"privacy": {"noise_multiplier": 0.3, "epsilon": 0.1}}, Clinic(), UsageError, "a single step"),
     ],
 )
@@ -285,6 +286,12 @@ def test_a_start_model_is_named_by_its_weights(tmp_path, keys):
     said = train_private(wanted, [Clinic()], tmp_path / "run", keys=keys).statement
     assert any("start model, weights sha256" in line for line in said.public_inputs)
     assert any("outside this account" in line for line in said.caveats)
+    assert "image tower before its last projection" in said.frozen
+    before, after = (clip.load(tmp_path / name).model.state_dict() for name in ("start", "run"))
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {
+        "visual.head.proj.weight",
+        "visual.head.proj.bias",
+    }
 
 
 @pytest.mark.parametrize("private", [True, False])
@@ -310,3 +317,28 @@ def test_the_bank_is_public_and_its_targets_are_soft():
     assert sorted(target[0][target[0] > 0].tolist()) == [0.5, 0.5]
     assert target[1:].sum() == 0.0
     assert str(Mechanism.PROMPT_BANK) == "prompt-bank"
+
+
+def test_a_stated_prior_takes_the_imbalance_out_of_the_loss():
+    bank = public_bank(("en",))
+    shares = {"normal": 0.6, "glaucoma": 0.2}
+    prior = log_prior(bank, shares)
+    known = [prior[bank.classes.index(name)].exp().item() for name in shares]
+    assert known[0] / known[1] == pytest.approx(3.0)
+    assert float(prior.exp().sum()) == pytest.approx(1.0)
+    assert not log_prior(bank, None).any()
+    # A picture that looks like nothing costs what its class is rare: nothing is learned from how common it is.
+    image, classes = torch.zeros(1, 4), torch.eye(16, 4)
+    target = bank.targets([frozenset({"glaucoma"})])
+    loss = bank_losses(image, classes, torch.tensor(10.0), target, prior)
+    assert float(loss) == pytest.approx(-math.log(known[1]), rel=1e-5)
+    with pytest.raises(UsageError, match="tuberculosis"):
+        log_prior(bank, {"tuberculosis": 1.0})
+
+
+def test_a_loose_epsilon_has_no_bound_for_replacing_one(tmp_path, keys):
+    loose = settings(privacy={"epsilon": 80.0, "noise_multiplier": 0.45})
+    said = train_private(loose, [Clinic()], tmp_path / "run", keys=keys).statement
+    assert said.epsilon_replace_one is None
+    assert "no finite bound" in said.lines()[0]
+    assert "no finite bound to replace one" in (tmp_path / "run" / "README.md").read_text()
