@@ -6,8 +6,8 @@ A start model is trained on phantoms (public). Real patients are split 70 : 30; 
 mechanism with the patient as unit, on pairs of the first part, labels turned to captions, at epsilon 1, 3, 8 and
 without noise or accounting ("inf": the same steps and clipping). A class prior is stated; with --no-prior the loss
 learns that most eyes are normal, and balanced accuracy falls to chance the faster, the less noise hinders it. Scores
-are balanced accuracies on the second part with intervals by patient, beside the start model's own. One seed a row. Prints
-a table and writes benchmarks/results/privacy-utility.json; pictures stay in a temporary folder.
+are balanced accuracies on the second part with intervals by patient, beside the start model's own. One seed a row.
+Prints a table and writes benchmarks/results/privacy-utility.json; pictures stay in a temporary folder.
 """
 
 from __future__ import annotations

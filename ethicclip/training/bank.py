@@ -193,7 +193,7 @@ def bank_losses(
     classes: torch.Tensor,
     logit_scale: torch.Tensor,
     targets: torch.Tensor,
-    prior: torch.Tensor,
+    prior: torch.Tensor | float = 0.0,
 ) -> torch.Tensor:
     """Each picture's cross-entropy against the bank: float32 (n,), a function of that picture alone.
 
@@ -202,7 +202,7 @@ def bank_losses(
         classes: From `class_embeddings`.
         logit_scale: Fixed factor on cosines.
         targets: From `PromptBank.targets`.
-        prior: From `log_prior`.
+        prior: From `log_prior`; 0 counts every class alike.
     """
     logits = logit_scale * normalize(image.float(), dim=-1) @ classes.T + prior
     return -(targets * logits.log_softmax(1)).sum(1)
