@@ -38,7 +38,7 @@ def choose_dtype(settings: TrainSettings, device: torch.device, model: torch.nn.
     """The type of the towers' arithmetic; weights, loss and optimizer stay float32.
 
     "auto" takes bf16 on a GPU that has it, and on a CPU with bf16 instructions unless the tower normalises in groups:
-    measured, dense convolutions gain a factor of 1.5 to 2 there and GroupNorm loses (benchmarks/training).
+    there dense convolutions gained when it was chosen, and GroupNorm lost (decision 50).
     """
     if settings.precision != "auto":
         return torch.bfloat16 if settings.precision == "bf16" else torch.float32

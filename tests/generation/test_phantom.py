@@ -158,3 +158,9 @@ def test_masks_mark_what_the_findings_state() -> None:
         lit = engine.image(index).max(axis=2) > 25
         assert (lit == masks["field"]).mean() > 0.97
         assert "drusen" not in masks or engine.case(index)[0].of(LesionKind.DRUSEN)
+
+
+def test_no_drawn_age_reads_as_an_identifier() -> None:
+    engine = PhantomEngine(GenerateSettings(count=3000, size=128))
+    ages = [engine.case(index)[0].age for index in range(3000)]
+    assert max(ages) == 89  # 90 and above are HIPAA identifiers, and an audit of words would stop at them
