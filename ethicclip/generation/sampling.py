@@ -139,7 +139,7 @@ def draw_plan(
     also = random.random(len(_COMORBID)) < np.array(list(_COMORBID.values()))
     oedema = random.random() < 0.3
     mean, spread = _AGES.get(leading, (62, 11))
-    # An age over 89 is an identifier of a person (HIPAA 164.514(b)(2)(C)); an invented eye has no need to look like one.
+    # An age over 89 is an identifier of a person (HIPAA 164.514(b)(2)(C)); an invented eye need not look like one.
     age = int(np.clip(random.normal(mean, spread), 18, 89))
     pigmentation = float(np.clip(random.normal(0.5, 0.2), 0, 1))
     side = Laterality.LEFT if random.random() < 0.5 else Laterality.RIGHT
