@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ethicclip.audits.comparison import Pair
-from ethicclip.audits.power import KindPower
+from ethicclip.audits.power import KindPower, hardest_of
 from ethicclip.audits.settings import AuditSettings
 from ethicclip.audits.statistics import (
     Share,
@@ -255,7 +255,7 @@ def conclude(
     blocker = _blocker(findings, pool, power, settings, synthetic=synthetic, undescribed=undescribed)
     if blocker:
         return Conclusion(verdict=Verdict.INCONCLUSIVE, reason=blocker)
-    hardest = max(power, key=lambda one: (one.fewest_noticed or 0, one.kind))
+    hardest = hardest_of(power)
     return Conclusion(
         verdict=Verdict.PASS,
         reason=f"no copy was found, and {hardest.fewest_noticed} planted copies among {synthetic} images would have "

@@ -8,6 +8,7 @@ posterior, so that 24 hits of 24 do not count as certainty.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +94,14 @@ class KindPower:
             "recall": self.recall.to_json(),
             "curve": [{"m": m, "silent": silent, "repetitions": total} for m, silent, total in self.curve],
         }
+
+
+def hardest_of(power: Sequence[KindPower]) -> KindPower:
+    """The kind of which the most copies go unnoticed; among equals the one that a generator may make most often.
+
+    Asked where every kind is noticed at some number, as a PASS requires.
+    """
+    return max(power, key=lambda one: (one.fewest_noticed or 0, one.rate or 0.0, one.kind))
 
 
 def measure(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ethicclip.audits.decision import Verdict
+from ethicclip.audits.power import hardest_of
 from ethicclip.audits.statistics import TailModel, wilson
 from ethicclip.audits.verdict_schema import SCHEMA
 
@@ -93,7 +94,7 @@ def _bound(evidence: Evidence) -> dict[str, Any] | None:
     """The headline: the hardest required kind. Only a PASS carries a bound."""
     if evidence.conclusion.verdict is not Verdict.PASS:
         return None
-    hardest = max(evidence.power, key=lambda one: (one.fewest_noticed or 0, one.rate or 0.0, one.kind))
+    hardest = hardest_of(evidence.power)
     count, images = hardest.fewest_noticed, hardest.images
     return {
         "statement": f"Fewer than {count} copies of the kind {hardest.kind!r} (the hardest required) among {images} "

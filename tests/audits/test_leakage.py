@@ -149,6 +149,8 @@ def test_a_clean_set_passes_with_a_bound(
     result = audit_leakage(settings(), Images(eyes["clean"]), *sides, tmp_path / "out")
     assert result.verdict == "PASS", result.reason
     bound = result.document["bound"]
+    # The reason and the bound name one and the same kind.
+    assert f"(hardest: {bound['kind']})" in result.reason
     assert bound["m"] <= 8
     assert bound["n"] == 40
     assert "Fewer than" in bound["statement"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ethicclip.audits.power import Background, Copies, measure
+from ethicclip.audits.power import Background, Copies, hardest_of, measure
 
 
 def background(images: int = 100, *, competes: bool = True, patients: int = 300) -> Background:
@@ -64,3 +66,11 @@ def test_the_rate_is_larger_than_the_naive_one() -> None:
     """For single copies noticed surely, silence is the chance of no copy at all: p = 1 - 0.05 ** (1 / n)."""
     power = measure("flip", copies(5000, 5000), background(), repetitions=1000, rng=np.random.default_rng(1))
     assert power.rate == pytest.approx(1 - 0.05 ** (1 / 100), rel=0.05)
+
+
+def test_among_kinds_noticed_at_the_same_number_the_one_with_the_larger_rate_is_hardest() -> None:
+    easy = measure("rotation15", copies(24, 24), background(), repetitions=60, rng=np.random.default_rng(1))
+    same = replace(easy, kind="blur", rate=(easy.rate or 0.0) + 0.01)
+    harder = replace(easy, kind="crop70", fewest_noticed=(easy.fewest_noticed or 0) + 1, rate=0.0)
+    assert hardest_of([easy, same]).kind == "blur"
+    assert hardest_of([easy, same, harder]).kind == "crop70"
