@@ -1,6 +1,6 @@
 """How useful phantoms are: zero-shot scores on real eyes of a CLIP that was trained on phantoms alone.
 
-    python benchmarks/training/usefulness.py RUN [--eyes development|report-only|all] [--data ../shared/data]
+    python benchmarks/training/usefulness.py [RUN] [--eyes development|report-only|all] [--data FOLDER] [--quick]
 
 Five questions are asked of two public collections: normal, cataract or pathologic myopia (ODIR); diabetic retinopathy
 of grade 2 and above against none (ODIR, EyePACS); glaucoma against normal; macular degeneration against normal (ODIR).
@@ -23,6 +23,7 @@ import pandas as pd
 
 from ethicclip.cli.console import console_progress
 from ethicclip.clip import load
+from ethicclip.clip.shipped import builtin_folder
 from ethicclip.cohorts import read_cohort
 from ethicclip.evaluation import EvaluateSettings, evaluate
 
@@ -118,17 +119,21 @@ def line(row: dict[str, Any]) -> str:
 def main() -> None:
     """Ask every question and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?", default=builtin_folder(), help="the built-in model by default")
     parser.add_argument("--eyes", choices=("development", "report-only", "all"), default="development")
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
     parser.add_argument("--language", choices=("en", "zh"), default="en")
+    parser.add_argument("--quick", action="store_true", help="one question, of the smaller collection")
     options = parser.parse_args()
+    if not options.data.is_dir():
+        print(f"not run: there are no real eyes at {options.data} (give --data)")
+        return
     rows = []
-    for question in QUESTIONS:
+    for question in QUESTIONS[2:3] if options.quick else QUESTIONS:
         rows.append(ask(question, options.run, options.data, options.eyes, options.language))
         print(line(rows[-1]), flush=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    out = RESULTS / f"usefulness-{options.eyes}.json"
+    out = RESULTS / f"usefulness-{'quick' if options.quick else options.eyes}.json"
     out.write_text(json.dumps({"run": options.run.name, "eyes": options.eyes, "rows": rows}, indent=2) + "\n")
     print(f"written to {out}")
 
