@@ -24,7 +24,7 @@ from ethicclip.imaging import Pixels
 from ethicclip.pairs.masks import Mask
 from ethicclip.pairs.pair import Pair
 
-GENERATOR = "phantom/5"
+GENERATOR = "phantom/6"
 """Name and version of the renderer; it changes when the same seed gives other bytes."""
 
 LICENCE = "CC0-1.0"

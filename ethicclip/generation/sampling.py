@@ -48,13 +48,13 @@ _OPEN_PLANS, _OPEN_ATTEMPTS = 150, 3
 """The same where fixed findings decide which plans are possible: many plans, few draws of each."""
 
 BALANCED = {
-    Condition.NORMAL: 0.20,
+    Condition.NORMAL: 0.26,
     Condition.DIABETIC_RETINOPATHY: 0.24,
     Condition.GLAUCOMA: 0.12,
     Condition.AGE_RELATED_MACULAR_DEGENERATION: 0.12,
-    Condition.CATARACT: 0.09,
-    Condition.PATHOLOGIC_MYOPIA: 0.09,
-    Condition.HYPERTENSIVE_RETINOPATHY: 0.04,
+    Condition.CATARACT: 0.07,
+    Condition.PATHOLOGIC_MYOPIA: 0.06,
+    Condition.HYPERTENSIVE_RETINOPATHY: 0.03,
     Condition.RETINAL_VEIN_OCCLUSION: 0.03,
     Condition.EPIRETINAL_MEMBRANE: 0.03,
     Condition.MACULAR_HOLE: 0.02,
@@ -85,7 +85,7 @@ _AGES = {
     Condition.CATARACT: (68, 9),
     Condition.PATHOLOGIC_MYOPIA: (54, 13),
 }
-_LONG_AND_HEALTHY = 0.18
+_LONG_AND_HEALTHY = 0.32
 """Share of eyes as long as those of pathologic myopia without its atrophy, whatever else they have."""
 _COMORBID = {
     Condition.CATARACT: 0.05,
@@ -145,7 +145,7 @@ def draw_plan(
     side = Laterality.LEFT if random.random() < 0.5 else Laterality.RIGHT
     if "age" in balance:
         # Macular degeneration of a young eye would be another disease.
-        age = int(fixed.integers(50 if leading is Condition.AGE_RELATED_MACULAR_DEGENERATION else 18, 93))
+        age = int(fixed.integers(50 if leading is Condition.AGE_RELATED_MACULAR_DEGENERATION else 18, 90))
     if "pigmentation" in balance:
         pigmentation = float(fixed.uniform(0, 1))
     if recipe.age is not None:
@@ -189,7 +189,7 @@ def draw_anatomy(random: np.random.Generator, plan: Plan) -> Anatomy:
     youth = max(0.0, 1 - plan.age / 60)
     scale = math.exp(random.normal(0, 0.085))
     # The vessels of a long eye are stretched.
-    slender = float(random.uniform(0.72, 1.0)) if long_eye else 1.0
+    slender = float(random.uniform(0.82, 1.0)) if long_eye else 1.0
     tessellated = 0.12 + random.beta(1.3, 2.2) * (0.5 + 0.5 * plan.age / 70)
     return Anatomy(
         disc_fovea_um=float(np.clip(random.normal(4760, 340), 3760, 6530)),
@@ -223,7 +223,7 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
     ageing = max(0.0, plan.age - 40) / 60
     crescent = float(random.uniform(0.05, 0.35 + 0.2 * ageing)) if random.random() < 0.28 + 0.3 * ageing else 0.0
     if anatomy.tessellation > 0.6 and random.random() < 0.6:
-        crescent = max(crescent, float(random.uniform(0.1, 1.0)))
+        crescent = max(crescent, float(random.uniform(0.1, 1.1)))
     nerve = NerveHead(
         cup_ratio=float(np.clip(random.normal(median, (limit - median) / 1.96), 0.05, limit)),
         pallor=float(np.clip(random.normal(0.06, 0.05), 0, 0.2)),
@@ -253,7 +253,7 @@ def _draw_nerve(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> tu
         span = float(random.uniform(1.1, 2.2)) if random.random() < 0.6 else float(random.uniform(3, 6))
         nerve = replace(
             nerve,
-            crescent=float(random.uniform(0.3, 2.2)),
+            crescent=float(random.uniform(0.6, 2.2)),
             crescent_span_rad=span,
             pallor=float(random.uniform(0.1, 0.5)),
         )
@@ -386,11 +386,14 @@ def _attempt(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> Eye:
             for _ in range(int(random.integers(1, 9)))
         ]  # fmt: skip
     if plan.has(Condition.PATHOLOGIC_MYOPIA):
+        # What a photograph is called pathologic for is plain to see: patches, or atrophy that is not slight. Faint signs
+        # alone would teach that every tessellated or hazy fundus is diseased.
         signs = random.random(4)
-        diffuse = float(random.uniform(0.4, 1)) if signs[0] < 0.75 else 0.0
-        staphyloma = float(random.uniform(0.3, 1)) if signs[1] < 0.5 or diffuse == 0 else 0.0
+        patchy = bool(signs[2] < 0.72)
+        diffuse = float(random.uniform(0.5 if patchy else 0.7, 1)) if signs[0] < 0.75 or not patchy else 0.0
+        staphyloma = float(random.uniform(0.3, 1)) if signs[1] < 0.5 else 0.0
         myopia = MyopicChange(staphyloma=staphyloma, diffuse_atrophy=diffuse)
-        lesions += myopic_lesions(random, anatomy, patchy=bool(signs[2] < 0.62), cracks=bool(signs[3] < 0.25))
+        lesions += myopic_lesions(random, anatomy, patchy=patchy, cracks=bool(signs[3] < 0.25))
     if vessels.occluded:
         lesions += occlusion_lesions(random, anatomy, vessels.occluded)
         if len(vessels.occluded) == len(Quadrant):
