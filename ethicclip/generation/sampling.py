@@ -386,8 +386,8 @@ def _attempt(random: np.random.Generator, plan: Plan, anatomy: Anatomy) -> Eye:
             for _ in range(int(random.integers(1, 9)))
         ]  # fmt: skip
     if plan.has(Condition.PATHOLOGIC_MYOPIA):
-        # What a photograph is called pathologic for is plain to see: patches, or atrophy that is not slight. Faint signs
-        # alone would teach that every tessellated or hazy fundus is diseased.
+        # What a photograph is called pathologic for is plain to see: patches, or atrophy that is not slight. Faint
+        # signs alone would teach that every tessellated or hazy fundus is diseased.
         signs = random.random(4)
         patchy = bool(signs[2] < 0.72)
         diffuse = float(random.uniform(0.5 if patchy else 0.7, 1)) if signs[0] < 0.75 or not patchy else 0.0

@@ -101,7 +101,11 @@ class TrainSettings(Settings):
             feature maps; see `training.dense`.
         languages: Caption languages to draw from, evenly.
         prompt_share: Share of captions replaced by the plain name of the diagnosis, the form of zero-shot prompts.
-        augment: Small rotations, scalings, shifts and changes of contrast: none that makes a caption untrue.
+        coarse_size: Side in pixels of the pictures of the early steps, None for the full size throughout; see
+            `training.resolution`.
+        coarse_share: Share of all steps that are early in that sense.
+        augment: Small rotations, scalings, shifts, changes of contrast by channel, grain: none that makes a caption
+            untrue.
         precision: "fp32", "bf16", or "auto": bf16 where the hardware has it and the towers gain from it; see
             `training.steps.choose_dtype`.
         device: "cpu", "cuda", or "auto": the GPU when there is one.
@@ -127,6 +131,8 @@ class TrainSettings(Settings):
     dense_weight: Annotated[float, Field(ge=0)] = 10.0
     languages: tuple[Language, ...] = ("en", "zh")
     prompt_share: Annotated[float, Field(ge=0, le=1)] = 0.4
+    coarse_size: Annotated[int, Field(ge=32, le=2048)] | None = None
+    coarse_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     augment: bool = True
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"

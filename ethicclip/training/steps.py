@@ -17,6 +17,7 @@ from ethicclip.training.dense import DenseHeads, dense_loss, supports_dense
 from ethicclip.training.loading import Batch
 from ethicclip.training.objectives import MAX_LOGIT_SCALE, contrastive_loss, label_similarity
 from ethicclip.training.optimisation import build_optimizer, learning_rate_at
+from ethicclip.training.resolution import check_coarse, resized, side_at
 from ethicclip.training.settings import TrainSettings
 from ethicclip.training.starting import centre_projections
 
@@ -75,6 +76,7 @@ class Trainer:
         self.model = model.to(self.device)
         # Convolutions over channels_last are up to twice as fast on CPUs and on tensor cores.
         self.model.model.to(memory_format=torch.channels_last)
+        check_coarse(settings.coarse_size, self.model.preprocess.size, self._towers.visual)
         self.learned = torch.nn.ModuleDict({"clip": self.model.model})
         if settings.dense_weight > 0 and supports_dense(self._towers.visual):
             self.learned["dense"] = DenseHeads(self._towers.visual).to(self.device)
@@ -167,6 +169,13 @@ class Trainer:
         return self._towers.encode_image(pixels), []
 
     def _inputs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels = self.model.preprocess.tensor(batch.pixels)
-        pixels = pixels.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        pixels = self.model.preprocess.tensor(batch.pixels).to(self.device, non_blocking=True)
+        side = side_at(
+            batch.step,
+            total=self.total_steps,
+            full=self.model.preprocess.size,
+            coarse=self.settings.coarse_size,
+            share=self.settings.coarse_share,
+        )
+        pixels = resized(pixels, side).contiguous(memory_format=torch.channels_last)
         return pixels, self.model.tokenizer(batch.captions).to(self.device, non_blocking=True)
