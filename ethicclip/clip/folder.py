@@ -1,6 +1,7 @@
 """Models on disk: open_clip's own two files, and ours for what open_clip does not know.
 
-A folder holds `open_clip_config.json`, `open_clip_model.safetensors` and `ethicclip_model.json` (preprocessing).
+A folder holds `open_clip_config.json`, `open_clip_model.safetensors` and `ethicclip_model.json` (preprocessing); a model
+with a compact vocabulary also `tokenizer.json` and `tokenizer_config.json`.
 A pickle can run code when it is read, so pickled weights are refused; a `.pt` file that the user names is read by
 `torch.load(weights_only=True)`, which builds tensors only.
 """
@@ -18,6 +19,7 @@ import torch
 from ethicclip import __version__
 from ethicclip.clip.model import ClipModel, build, named_config, tokenizer_for
 from ethicclip.clip.preprocessing import FundusPreprocess
+from ethicclip.clip.vocabulary import CompactTokenizer
 from ethicclip.errors import BadInputError, UsageError
 from ethicclip.files import read_json, write_bytes, write_json
 
@@ -40,7 +42,7 @@ def save(model: ClipModel, folder: Path) -> tuple[Path, ...]:
     """
     preprocess = model.preprocess
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.model.state_dict().items()}
-    written = (folder / WEIGHTS_FILE, folder / CONFIG_FILE, folder / DESCRIPTION_FILE)
+    written: tuple[Path, ...] = (folder / WEIGHTS_FILE, folder / CONFIG_FILE, folder / DESCRIPTION_FILE)
     write_bytes(written[0], safetensors.torch.save(tensors, metadata={"format": "pt"}))
     write_json(
         written[1],
@@ -65,6 +67,10 @@ def save(model: ClipModel, folder: Path) -> tuple[Path, ...]:
             "note": "open_clip's own transform only resizes and normalises; this model wants the preprocessing above",
         },
     )
+    if isinstance(model.tokenizer, CompactTokenizer):
+        for name, content in model.tokenizer.files().items():
+            write_bytes(folder / name, content)
+            written = (*written, folder / name)
     return written
 
 
@@ -95,7 +101,7 @@ def load(run: Path, *, architecture: str | None = None) -> ClipModel:
             next_step="Name the architecture, or give the folder that holds the file and its config.",
         )
     config = named_config(architecture)
-    return _assemble(config, read_weights(run), stored={}, description=None, name=architecture, where=run)
+    return _assemble(config, read_weights(run), stored={}, description=None, name=architecture, where=run, folder=None)
 
 
 def _load_folder(folder: Path) -> ClipModel:
@@ -130,6 +136,7 @@ def _load_folder(folder: Path) -> ClipModel:
         description=description,
         name=folder.name,
         where=weights_file,
+        folder=folder,
     )
 
 
@@ -141,6 +148,7 @@ def _assemble(
     description: Any,
     name: str,
     where: Path,
+    folder: Path | None,
 ) -> ClipModel:
     try:
         model = build(config, name=name)
@@ -164,7 +172,11 @@ def _assemble(
     preprocess = _preprocess(config, stored, description, where)
     label = description.get("name", name) if isinstance(description, dict) else name
     return ClipModel(
-        model=model.eval(), tokenizer=tokenizer_for(config), preprocess=preprocess, config=config, name=str(label)
+        model=model.eval(),
+        tokenizer=tokenizer_for(config, folder),
+        preprocess=preprocess,
+        config=config,
+        name=str(label),
     )
 
 

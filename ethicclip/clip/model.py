@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ import open_clip
 import torch
 
 from ethicclip.clip.preprocessing import FundusPreprocess
+from ethicclip.clip.vocabulary import compact_tokenizer, is_compact
 from ethicclip.errors import BadInputError, UsageError
 from ethicclip.imaging import Pixels
 from ethicclip.progress import SILENT, Progress
@@ -207,7 +209,7 @@ def build(config: dict[str, Any], *, name: str, seed: int = 0) -> torch.nn.Modul
     """
     arguments = deepcopy(config)
     text = arguments.get("text_cfg", {})
-    outside = [key for key in ("hf_model_name", "hf_tokenizer_name") if text.get(key)]
+    outside = [key for key in ("hf_model_name", "hf_tokenizer_name") if text.get(key) and not is_compact(text)]
     if outside or "multimodal_cfg" in arguments:
         raise UsageError(
             f"the model {name!r} needs {', '.join(outside) or 'a captioning head'}, which is not supported",
@@ -229,9 +231,19 @@ def build(config: dict[str, Any], *, name: str, seed: int = 0) -> torch.nn.Modul
     return model.eval()
 
 
-def tokenizer_for(config: dict[str, Any]) -> Tokenizer:
-    """The tokenizer that plain open_clip would choose for this config."""
+def tokenizer_for(config: dict[str, Any], folder: Path | None = None) -> Tokenizer:
+    """The tokenizer that plain open_clip would choose for this config.
+
+    Args:
+        config: An open_clip `model_cfg`.
+        folder: Of the model, which holds a compact vocabulary's file; None takes the package's.
+
+    Raises:
+        BadInputError: See `compact_tokenizer`.
+    """
     text = config.get("text_cfg", {})
+    if is_compact(text):
+        return compact_tokenizer(text, folder)
     tokenizer: Tokenizer = _open_clip.SimpleTokenizer(
         context_length=text.get("context_length", _open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
         **(text.get("tokenizer_kwargs") or {}),
