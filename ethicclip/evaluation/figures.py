@@ -170,11 +170,10 @@ def _roc(predictions: Predictions, found: dict[str, Any], resampler: Resampler, 
         for index, name in enumerate(names):
             estimate = found["auroc_one_vs_rest"][predictions.classes[index]]
             panels.append((name, predictions.truth == index, predictions.margins[:, index], estimate))
-    if "referable" in found:
-        referred = np.array(predictions.grades)[predictions.truth] >= REFERABLE_GRADE
-        panels.append(
-            ("referable (grade 2 and above)", referred, referable_score(predictions), found["referable"]["auroc"])
-        )
+    if predictions.referred is not None:
+        title = f"referable (grade {REFERABLE_GRADE} and above)" if predictions.grades is not None else "any disease"
+        truth = predictions.referred[predictions.truth]
+        panels.append((title, truth, referable_score(predictions), found["referable"]["auroc"]))
     across = 2 if len(panels) == 4 else min(3, len(panels))
     down = math.ceil(len(panels) / across)
     figure = Figure(figsize=(0.5 + 2.6 * across, 0.4 + 2.75 * down), layout="constrained")

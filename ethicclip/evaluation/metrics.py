@@ -46,6 +46,13 @@ def recalls(counts: Array) -> Array:
     return _ratio(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1))
 
 
+def specificities(counts: Array) -> Array:
+    """Share of the other classes' images that are not called this class, shape (..., c); NaN without others."""
+    others = counts.sum(axis=(-2, -1))[..., None] - counts.sum(axis=-1)
+    called = counts.sum(axis=-2) - np.diagonal(counts, axis1=-2, axis2=-1)
+    return _ratio(others - called, others)
+
+
 def balanced_accuracy(counts: Array) -> Array:
     """Average class accuracy (ACA): the mean of the recalls; NaN when a class has no image."""
     return np.asarray(recalls(counts).mean(axis=-1))

@@ -24,7 +24,7 @@ from ethicclip.evaluation.figures import draw_figures
 from ethicclip.evaluation.labels import LabelledRows, label_rows
 from ethicclip.evaluation.linear_probe import probe
 from ethicclip.evaluation.metrics import Array, confusion, threshold_at
-from ethicclip.evaluation.scoring import Predictions, score, to_json
+from ethicclip.evaluation.scoring import Predictions, referable_score, score, to_json
 from ethicclip.evaluation.settings import EvaluateSettings
 from ethicclip.evaluation.single_statistics import NOTE, baselines, measure
 from ethicclip.evaluation.subgroups import bands, subgroup_table
@@ -150,6 +150,7 @@ def evaluate(
             classes=tuple(concept.id for concept in labelled.classes),
             positive=labelled.positive,
             grades=tuple(int(c.grade or 0) for c in labelled.classes) if labelled.graded else None,
+            normal=next((place for place, c in enumerate(labelled.classes) if c.is_normal), None),
         )
         resampler = Resampler(
             groups=predictions.groups, resamples=settings.bootstrap, seed=settings.seed, level=settings.confidence
@@ -210,6 +211,14 @@ def _document(
         for index, name in enumerate(classes)
     }
     del document["sensitivity_at_specificity"]
+    if predictions.referred is not None:
+        truth, scores = predictions.referred[predictions.truth], referable_score(predictions)
+        document["referable"]["classes"] = [
+            name for name, sent in zip(classes, predictions.referred, strict=True) if sent
+        ]
+        document["referable"]["threshold_log_odds"] = {
+            f"{level:g}": _finite(threshold_at(truth, scores, level)) for level in settings.specificities
+        }
     return {
         **document,
         "schema": SCHEMA,
