@@ -5,13 +5,7 @@ What it does not promise: that the cohort was unseen by the model. Whether they 
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 import platform
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +17,12 @@ from ethicclip.evaluation.bootstrap import FEW_PATIENTS, METHOD, Estimate, Resam
 from ethicclip.evaluation.figures import draw_figures
 from ethicclip.evaluation.labels import LabelledRows, label_rows
 from ethicclip.evaluation.linear_probe import probe
-from ethicclip.evaluation.metrics import Array, confusion, threshold_at
+from ethicclip.evaluation.metrics import Array, Indices, confusion, threshold_at
 from ethicclip.evaluation.scoring import Predictions, referable_score, score, to_json
 from ethicclip.evaluation.settings import EvaluateSettings
 from ethicclip.evaluation.single_statistics import NOTE, baselines, measure
 from ethicclip.evaluation.subgroups import bands, subgroup_table
+from ethicclip.evaluation.writing import files_of, whole_folder, write_private_table
 from ethicclip.evaluation.zero_shot import (
     ClassPrompts,
     ZeroShotModel,
@@ -36,15 +31,7 @@ from ethicclip.evaluation.zero_shot import (
     encode_files,
     zero_shot_logits,
 )
-from ethicclip.files import (
-    PARTIAL_SUFFIX,
-    atomic_path,
-    canonical_json,
-    require_empty_or_absent,
-    sha256_bytes,
-    storage_errors,
-    write_json,
-)
+from ethicclip.files import canonical_json, require_empty_or_absent, sha256_bytes, write_json
 from ethicclip.progress import SILENT, Progress
 from ethicclip.terms.vocabulary import Vocabulary
 
@@ -130,7 +117,7 @@ def evaluate(
         name: bands([cohort.column(name)[row] for row in labelled.rows], column=name) for name in settings.subgroups
     }
     prompts = class_prompts(labelled.classes, kind=settings.prompt_kind, language=settings.language)
-    with _whole_folder(out) as folder:
+    with whole_folder(out, last="metrics.json") as folder:
         looks: list[Array] = []
         embeddings = encode_files(
             model,
@@ -143,14 +130,10 @@ def evaluate(
         )
         vectors = class_embeddings(model, prompts, ensemble=settings.ensemble)
         patients = cohort.patients()
-        predictions = Predictions(
-            truth=labelled.truth,
-            logits=zero_shot_logits(embeddings, vectors, logit_scale=model.logit_scale),
-            groups=patient_indices([patients[row] for row in labelled.rows]),
-            classes=tuple(concept.id for concept in labelled.classes),
-            positive=labelled.positive,
-            grades=tuple(int(c.grade or 0) for c in labelled.classes) if labelled.graded else None,
-            normal=next((place for place, c in enumerate(labelled.classes) if c.is_normal), None),
+        predictions = predictions_of(
+            labelled,
+            zero_shot_logits(embeddings, vectors, logit_scale=model.logit_scale),
+            patient_indices([patients[row] for row in labelled.rows]),
         )
         resampler = Resampler(
             groups=predictions.groups, resamples=settings.bootstrap, seed=settings.seed, level=settings.confidence
@@ -174,9 +157,26 @@ def evaluate(
         write_json(folder / "metrics.json", document)
         write_json(folder / "run.json", _run(settings, model, cohort, labelled, prompts))
         _write_predictions(folder / "predictions.csv", cohort, labels, labelled, predictions)
-    written = (path for path in out.iterdir() if not path.name.endswith(PARTIAL_SUFFIX))
-    files = sorted(written, key=lambda path: (path.name != "metrics.json", path.name))
-    return EvaluateResult(out=out, metrics=document, files=tuple(files))
+    return EvaluateResult(out=out, metrics=document, files=files_of(out, first="metrics.json"))
+
+
+def predictions_of(labelled: LabelledRows, logits: Array, groups: Indices) -> Predictions:
+    """What a model said about labelled rows.
+
+    Args:
+        labelled: The rows and their classes.
+        logits: float64 (n, classes).
+        groups: Patient index of each row, int64 (n,).
+    """
+    return Predictions(
+        truth=labelled.truth,
+        logits=logits,
+        groups=groups,
+        classes=tuple(concept.id for concept in labelled.classes),
+        positive=labelled.positive,
+        grades=tuple(int(concept.grade or 0) for concept in labelled.classes) if labelled.graded else None,
+        normal=next((place for place, concept in enumerate(labelled.classes) if concept.is_normal), None),
+    )
 
 
 def _document(
@@ -252,11 +252,12 @@ def _document(
         "prompts_per_class": {c.id: len(texts) for c, texts in zip(prompts.classes, prompts.texts, strict=True)},
         "settings": settings.resolved(),
         "settings_sha256": settings.digest(),
-        "caveats": _caveats(predictions, known=known, simulated=cohort.simulated),
+        "caveats": caveats_of(predictions, known=known, simulated=cohort.simulated),
     }
 
 
-def _caveats(predictions: Predictions, *, known: bool, simulated: bool) -> list[str]:
+def caveats_of(predictions: Predictions, *, known: bool, simulated: bool) -> list[str]:
+    """What a reader of any score on these images has to know."""
     caveats = ["the eyes of this cohort are simulated: no score here speaks of real eyes"] if simulated else []
     if not known:
         caveats.append(
@@ -294,44 +295,18 @@ def _run(
 def _write_predictions(
     path: Path, cohort: Cohort, labels: list[str], labelled: LabelledRows, predictions: Predictions
 ) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "label", "class", "prediction", *(f"score_{name}" for name in predictions.classes)])
-    for place, row in enumerate(labelled.rows):
-        writer.writerow(
-            [
-                cohort.files[row],
-                labels[row],
-                predictions.classes[predictions.truth[place]],
-                predictions.classes[predictions.predicted[place]],
-                *(f"{value:.9g}" for value in predictions.probabilities[place]),
-            ]
-        )
-    with atomic_path(path) as partial:
-        # It names real files: nobody else may read it, not even while it is being written.
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text.getvalue())
-
-
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` that becomes `out` when all went well, and vanishes when not."""
-    place = Path(os.path.abspath(out))  # noqa: PTH100 - lexical, so that "." has a name
-    staging = place.with_name(f".{place.name}.{os.getpid()}{PARTIAL_SUFFIX}")
-    with storage_errors(out):
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        try:
-            yield staging
-            if place.exists():
-                # Someone may stand in this folder, so it stays, and is filled; what readers look for comes last.
-                for path in sorted(staging.iterdir(), key=lambda path: (path.name == "metrics.json", path.name)):
-                    path.replace(place / path.name)
-            else:
-                staging.replace(place)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    heading = ["file", "label", "class", "prediction", *(f"score_{name}" for name in predictions.classes)]
+    rows = [
+        [
+            str(cohort.files[row]),
+            labels[row],
+            predictions.classes[predictions.truth[place]],
+            predictions.classes[predictions.predicted[place]],
+            *(f"{value:.9g}" for value in predictions.probabilities[place]),
+        ]
+        for place, row in enumerate(labelled.rows)
+    ]
+    write_private_table(path, heading, rows)
 
 
 def _finite(value: float) -> float | None:

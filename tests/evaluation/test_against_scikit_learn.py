@@ -51,7 +51,8 @@ def test_scores_of_a_ranking(seed: int) -> None:
         theirs.average_precision_score(positive, scores, sample_weight=weights)
     )
     alarms, hits, thresholds = theirs.roc_curve(positive, scores, drop_intermediate=False)
-    assert all(np.allclose(*pair) for pair in zip(ours.roc_curve(positive, scores), (alarms, hits, thresholds)))
+    for mine, one in zip(ours.roc_curve(positive, scores), (alarms, hits, thresholds), strict=True):
+        assert np.allclose(mine, one)
     for level in (0.5, 0.8, 0.95):
         best = hits[alarms <= 1 - level + 1e-12].max()
         assert ours.sensitivity_at(positive, scores, np.array([level]))[0] == pytest.approx(best)
