@@ -1,6 +1,6 @@
 """The synthetic-to-real gap: one model, one recipe, as many pictures and steps; once real eyes, once phantoms.
 
-    python benchmarks/training/gap.py [--eyes validation|report-only] [--epochs 16] [--data DIR] [--work DIR] [--quick]
+    python benchmarks/training/gap.py [--eyes validation|report-only] [--epochs 8] [--data DIR] [--work DIR] [--quick]
 
 The real pairs are `import cohort` of ODIR without the patients that are scored; captions come from their labels. The
 phantoms are as many, drawn evenly over the conditions. Both runs have the same settings, seed and number of steps; the
@@ -96,7 +96,7 @@ def main() -> None:
     """Train both, ask every question, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--eyes", choices=[name for name in EYES if name in KEPT_OUT], default="validation")
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
     parser.add_argument("--work", type=Path, help="keep sets and runs here; a second call goes on from them")

@@ -140,6 +140,21 @@ def ranking(
     return _unwrap(np.stack(columns, axis=1), single)
 
 
+def placements(positive: Flags, scores: Array) -> Array:
+    """Of each image, the share of the other side that it lies above, a tie counting half; (n,), NaN without both sides.
+
+    The structural components of DeLong, DeLong and Clarke-Pearson (Biometrics 1988): the mean over the positives is the
+    AUROC, and two scores with equal placements have equal AUROC in every resample.
+    """
+    places = np.full(len(scores), np.nan)
+    for side in (positive, ~positive):
+        others = np.sort(scores[~side])
+        if len(others):
+            below = np.searchsorted(others, scores[side], side="left")
+            places[side] = (below + np.searchsorted(others, scores[side], side="right")) / (2 * len(others))
+    return places
+
+
 def roc_curve(positive: Flags, scores: Array) -> tuple[Array, Array, Array]:
     """The empirical ROC curve from (0, 0) to (1, 1).
 
