@@ -239,7 +239,7 @@ def _shrunk_variance(recalls: Array, patients: Indices) -> Array:
 
 
 def satterthwaite(variances: Array, patients: Indices) -> float:
-    """Degrees of freedom of a sum of independent parts, (sum v)^2 / sum(v^2 / (m - 1)) for variances v of m patients."""
+    """Degrees of freedom of a sum of independent parts: (sum v)^2 / sum(v^2 / (m - 1)), v of m patients each."""
     return float(variances.sum() ** 2 / (variances**2 / np.maximum(patients - 1, 1)).sum())
 
 
