@@ -14,6 +14,7 @@ import numpy as np
 
 from ethicclip import __version__
 from ethicclip.evaluation.bootstrap import FEW_PATIENTS, METHOD, Estimate, Resampler, patient_indices
+from ethicclip.evaluation.few_shot import few_shot
 from ethicclip.evaluation.figures import draw_figures
 from ethicclip.evaluation.labels import LabelledRows, label_rows
 from ethicclip.evaluation.linear_probe import probe
@@ -75,6 +76,9 @@ class EvaluateResult:
             lines.append(f"for comparison, balanced accuracy by {name}: {_shown(single['balanced_accuracy'])}")
         if "linear_probe" in found:
             lines.append(f"linear probe, balanced accuracy: {_shown(found['linear_probe']['balanced_accuracy'])}")
+        for shots, few in found.get("few_shot", {}).get("shots", {}).items():
+            shown = _shown(few["balanced_accuracy"]) if "balanced_accuracy" in few else few["reason"]
+            lines.append(f"few-shot probe, {shots} patient(s) a class, balanced accuracy: {shown}")
         aside = {**found["skipped"], **found["left_out"]}
         if aside:
             lines.append("not scored: " + ", ".join(f"{label} {count}" for label, count in aside.items()))
@@ -148,6 +152,16 @@ def evaluate(
         if settings.linear_probe:
             progress.say("fitting linear probes in patient-disjoint folds")
             found["linear_probe"] = probe(embeddings, predictions, resampler, seed=settings.seed)
+        if settings.few_shot:
+            progress.say(f"fitting few-shot probes, {settings.few_shot_draws} draws each")
+            found["few_shot"] = few_shot(
+                embeddings,
+                predictions,
+                resampler,
+                shots=settings.few_shot,
+                draws=settings.few_shot_draws,
+                seed=settings.seed,
+            )
         if parts:
             found["subgroups"] = {name: subgroup_table(predictions, part, resampler) for name, part in parts.items()}
         if settings.figures:
