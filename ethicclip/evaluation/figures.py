@@ -28,7 +28,7 @@ from ethicclip.files import write_bytes
 
 INK, MODEL, BASELINE, CHANCE = "#1f2933", "#1b5e9b", "#b5651d", "#9aa5b1"
 _GRID = np.linspace(0.0, 1.0, 101)
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "ethicclip",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -62,16 +62,16 @@ def draw_figures(
         names: What to call each class.
         bins: Of the reliability curve.
     """
-    names = [_drawable(name, f"class {place + 1}") for place, name in enumerate(names)]
+    names = [drawable(name, f"class {place + 1}") for place, name in enumerate(names)]
     if predictions.grades is not None:
         names = [f"grade {grade}" for grade in predictions.grades]
-    with mpl.rc_context(_STYLE):
-        _save(_scores(predictions, found, names, level=resampler.level), folder / "scores")
-        _save(_confusion(predictions, names), folder / "confusion")
-        _save(_roc(predictions, found, resampler, names), folder / "roc")
-        _save(_reliability(predictions, found, resampler, bins), folder / "reliability")
+    with mpl.rc_context(STYLE):
+        save_figure(_scores(predictions, found, names, level=resampler.level), folder / "scores")
+        save_figure(_confusion(predictions, names), folder / "confusion")
+        save_figure(_roc(predictions, found, resampler, names), folder / "roc")
+        save_figure(_reliability(predictions, found, resampler, bins), folder / "reliability")
         if found.get("subgroups"):
-            _save(_subgroups(found), folder / "subgroups")
+            save_figure(_subgroups(found), folder / "subgroups")
 
 
 def _scores(predictions: Predictions, found: dict[str, Any], names: Sequence[str], *, level: float) -> Figure:
@@ -242,7 +242,7 @@ def _subgroups(found: dict[str, Any]) -> Figure:
     nothing = Estimate(estimate=None, reason="too few patients")
     for column, table in found["subgroups"].items():
         for part, entry in table.items():
-            shown = f"{_drawable(column, 'column')} = {_drawable(part, f'part {len(rows) + 1}')}"
+            shown = f"{drawable(column, 'column')} = {drawable(part, f'part {len(rows) + 1}')}"
             title = f"{shown}  ({entry['images']} images, {entry['patients']} patients)"
             rows.append((title, entry.get("balanced_accuracy", nothing), "model"))
             gaps.append(("", entry.get("gap", {}).get("balanced_accuracy", nothing), "baseline"))
@@ -261,7 +261,7 @@ def _subgroups(found: dict[str, Any]) -> Figure:
     return figure
 
 
-def _drawable(text: str, otherwise: str) -> str:
+def drawable(text: str, otherwise: str) -> str:
     """The text, or a stand-in where the figure's font lacks its letters (Chinese, for one)."""
     known = get_font(findfont("DejaVu Sans")).get_charmap()
     return text if all(ord(letter) in known for letter in text) else otherwise
@@ -275,7 +275,8 @@ def _interval_text(estimate: Estimate) -> str:
     return f"{estimate.estimate:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def _save(figure: Figure, stem: Path) -> None:
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Write the figure as STEM.svg and STEM.png."""
     FigureCanvasAgg(figure)
     # The layout is found once and then kept, so that both files show the same picture.
     figure.draw_without_rendering()
