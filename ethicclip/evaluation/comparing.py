@@ -112,7 +112,8 @@ def compare(
         second: Called b; the same model may be given twice, to compare the languages of its prompts.
         cohort: See `ethicclip.cohorts.read_cohort`.
         out: A folder that is absent or empty.
-        contamination: What was found of each model's training eyes in this cohort, for the record.
+        contamination: By side, what was found of the model's training eyes in this cohort, for the record
+            (`ethicclip.evaluation.contamination`).
         progress: Where to report.
 
     Raises:
@@ -279,7 +280,9 @@ def _caveats(
     caveats = caveats_of(said["a"], known=known, simulated=simulated)
     if seen["a"].shape == seen["b"].shape and np.array_equal(seen["a"], seen["b"]):
         caveats.append("both models embed these images alike: they differ in words at most")
-    return caveats + [str(text) for text in (contamination or {}).get("caveats", ())]
+    for side, one in (contamination or {}).items():
+        caveats += [f"{side}: {text}" for text in one["caveats"]]
+    return caveats
 
 
 def _write_predictions(

@@ -1,11 +1,12 @@
 """``evaluate``: zero-shot classification of a cohort, scored with intervals by patient, and written down.
 
-What it does not promise: that the cohort was unseen by the model. Whether they share patients is the audit's question.
+What it does not ask itself: whether the model has seen the cohort; `ethicclip.evaluation.contamination` does.
 """
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,7 @@ def evaluate(
     cohort: Cohort,
     out: Path,
     *,
+    contamination: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> EvaluateResult:
     """Classify the eyes of a cohort by the nearest prompts, and score that against its labels.
@@ -103,6 +105,8 @@ def evaluate(
         model: See `ZeroShotModel`; `ethicclip.clip.load` gives one.
         cohort: See `ethicclip.cohorts.read_cohort`.
         out: A folder that is absent or empty.
+        contamination: What was found of the model's training eyes in this cohort, for the record
+            (`ethicclip.evaluation.contamination`); None where nobody looked.
         progress: Where to report.
 
     Raises:
@@ -168,6 +172,8 @@ def evaluate(
             names = [concept.name() for concept in labelled.classes]
             draw_figures(folder, predictions, found, resampler, names=names, bins=settings.bins)
         document = _document(settings, model, cohort, labelled, prompts, predictions, found)
+        document["contamination"] = None if contamination is None else dict(contamination)
+        document["caveats"] += [str(text) for text in (contamination or {}).get("caveats", ())]
         write_json(folder / "metrics.json", document)
         write_json(folder / "run.json", _run(settings, model, cohort, labelled, prompts))
         _write_predictions(folder / "predictions.csv", cohort, labels, labelled, predictions)
