@@ -15,6 +15,7 @@ from PIL import Image
 from ethicclip.cli.unseen import training_of
 
 from .conftest import Answer, World, call
+from .test_schemas import check
 
 QUICK = ("--set", "bootstrap=100", "--set", "figures=false", "--set", "single_statistics=false")
 
@@ -88,6 +89,7 @@ def test_patients_of_the_lineage_are_refused_without_being_named(clinic: Clinic,
 def test_the_other_part_of_the_split_is_clear(clinic: Clinic, tmp_path: Path) -> None:
     answer = evaluated(clinic, clinic.others, tmp_path / "out", "--json")
     assert answer.code == 0, answer.err
+    assert check(answer.json()) == "metrics"
     found = answer.json()["contamination"]
     assert (found["state"], found["shared"], found["compared"]) == ("CLEAR", [], ["population/learned"])
     assert any("its pictures were not" in caveat for caveat in answer.json()["caveats"])
@@ -183,6 +185,7 @@ def test_compare_asks_for_both_runs_and_writes_one_document(clinic: Clinic, tmp_
     answer = clinic.world.call(*arguments)
     assert answer.code == 0, answer.err
     document = answer.json()
+    assert check(document) == "comparison"
     assert document["contamination"]["a"]["state"] == "NO_REAL_DATA"
     assert document["contamination"]["b"]["state"] == "CLEAR"
     assert any(caveat.startswith("b: the patients") for caveat in document["caveats"])
@@ -193,6 +196,7 @@ def test_compare_asks_for_both_runs_and_writes_one_document(clinic: Clinic, tmp_
 def test_retrieval_through_the_command_line(clinic: Clinic, tmp_path: Path) -> None:
     answer = clinic.world.call("evaluate", "builtin", "--pairs", clinic.pairs, "--out", tmp_path / "out", "--json")
     assert answer.code == 0, answer.err
+    assert check(answer.json()) == "retrieval"
     assert answer.json()["counts"]["units"] == 6
     for wrong in (
         ("evaluate", "builtin", "--out", tmp_path / "x"),
