@@ -121,7 +121,8 @@ def perform(
         )
         told = {side: one.to_json() for side, one in zip("ab", seen, strict=False)}
         run.event("contamination", told)
-        result = compare(settings, first, second, eyes, out, contamination=told, progress=progress)
+        names = (first_folder.resolve().name, second_folder.resolve().name)
+        result = compare(settings, first, second, eyes, out, names=names, contamination=told, progress=progress)
         run.generate(file_artifact("comparison", out / "comparison.json"))
         for path in sorted(out.glob("*.svg")):
             run.generate(file_artifact("figure", path))

@@ -10,10 +10,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from ethicclip.evaluation.bootstrap import Estimate
 from ethicclip.evaluation.figures import BASELINE, CHANCE, INK, MODEL, STYLE, drawable, save_figure
 
+_REFERENCE = "#616e7c"
 _TITLES = {
     "balanced_accuracy": "Balanced accuracy",
     "accuracy": "Accuracy",
@@ -81,6 +83,7 @@ def _pairs(rows: Sequence[tuple[str, Estimate, Estimate, Estimate]], names: tupl
     ends = [abs(end) for *_, one in rows for end in (one.low, one.high) if end is not None]
     reach = 1.1 * max([0.05, *ends])
     right.set_xlim(-reach, reach)
+    right.xaxis.set_major_locator(MaxNLocator(4))
     right.set_xlabel(gap)
     for axes in (left, right):
         axes.grid(axis="x", color="#e4e7eb", linewidth=0.6)
@@ -125,7 +128,7 @@ def _likeness(measures: Mapping[str, Any]) -> Figure:
             place += 1
     axes.set_yticks(range(len(titles)), titles)
     for label, title in zip(axes.get_yticklabels(), titles, strict=True):
-        label.set_color(CHANCE if "permuted" in title else INK)
+        label.set_color(_REFERENCE if "permuted" in title else INK)
     axes.set_ylim(len(titles) - 0.4, -0.6)
     low = min([0.0, *(axes.get_xlim()[:1])])
     axes.set_xlim(low, 1.02)

@@ -98,6 +98,7 @@ def compare(
     cohort: Cohort,
     out: Path,
     *,
+    names: tuple[str, str] | None = None,
     contamination: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> CompareResult:
@@ -112,6 +113,7 @@ def compare(
         second: Called b; the same model may be given twice, to compare the languages of its prompts.
         cohort: See `ethicclip.cohorts.read_cohort`.
         out: A folder that is absent or empty.
+        names: What to call a and b; the models' own names by default, which two runs of one config share.
         contamination: By side, what was found of the model's training eyes in this cohort, for the record
             (`ethicclip.evaluation.contamination`).
         progress: Where to report.
@@ -138,6 +140,7 @@ def compare(
     groups = patient_indices([patients[row] for row in labelled.rows])
     resampler = Resampler(groups=groups, resamples=settings.bootstrap, seed=settings.seed, level=settings.confidence)
     models = dict(zip(SIDES, (first, second), strict=True))
+    called = dict(zip(SIDES, names or (first.name, second.name), strict=True))
     seen = {
         side: encode_files(
             model,
@@ -182,7 +185,12 @@ def compare(
         "schema": SCHEMA,
         "cohort": cohort.alias,
         "models": {
-            side: {"name": model.name, "logit_scale": model.logit_scale, "embed_dim": int(seen[side].shape[1])}
+            side: {
+                "name": called[side],
+                "config": model.name,
+                "logit_scale": model.logit_scale,
+                "embed_dim": int(seen[side].shape[1]),
+            }
             for side, model in models.items()
         },
         "label_column": settings.label_column,
@@ -224,7 +232,7 @@ def compare(
             draw_comparison(
                 folder,
                 found,
-                names={side: model.name for side, model in models.items()},
+                names=called,
                 classes={concept.id: concept.name() for concept in labelled.classes},
                 positive=labelled.positive is not None,
             )

@@ -186,6 +186,7 @@ def test_compare_asks_for_both_runs_and_writes_one_document(clinic: Clinic, tmp_
     assert answer.code == 0, answer.err
     document = answer.json()
     assert check(document) == "comparison"
+    assert [document["models"][side]["name"] for side in "ab"] == ["builtin", "run"]
     assert document["contamination"]["a"]["state"] == "NO_REAL_DATA"
     assert document["contamination"]["b"]["state"] == "CLEAR"
     assert any(caveat.startswith("b: the patients") for caveat in document["caveats"])
