@@ -26,16 +26,9 @@ def command(
     run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The other; the same again compares languages.")],
     cohort: Annotated[Path, typer.Option("--cohort", help="Labelled real eyes.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the comparison.")],
-    label_column: Annotated[
-        str | None, typer.Option("--label-column", help="Column that holds the label.", show_default="label")
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option("--classes", help="Which labels, a,b,c; the rest is left out.", show_default="all known"),
-    ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option("--prompts", help="YAML of prompts for your own classes.", show_default=False)
-    ] = None,
+    label_column: options.LabelColumn = None,
+    classes: options.Classes = None,
+    prompts: options.Prompts = None,
     trained_on: TrainedOn = None,
     known_overlap: KnownOverlap = None,
     seed: options.Seed = None,

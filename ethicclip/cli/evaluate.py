@@ -29,16 +29,9 @@ def command(
     pairs: Annotated[
         Path | None, typer.Option("--pairs", help="Pair set: image-text retrieval instead.", show_default=False)
     ] = None,
-    label_column: Annotated[
-        str | None, typer.Option("--label-column", help="Column that holds the label.", show_default="label")
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option("--classes", help="Which labels, a,b,c; the rest is left out.", show_default="all known"),
-    ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option("--prompts", help="YAML of prompts for your own classes.", show_default=False)
-    ] = None,
+    label_column: options.LabelColumn = None,
+    classes: options.Classes = None,
+    prompts: options.Prompts = None,
     trained_on: TrainedOn = None,
     known_overlap: KnownOverlap = None,
     seed: options.Seed = None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +24,7 @@ from ethicclip.evaluation.representations import Reference, compare_representati
 from ethicclip.evaluation.run import caveats_of, predictions_of
 from ethicclip.evaluation.scoring import Predictions
 from ethicclip.evaluation.settings import CompareSettings
-from ethicclip.evaluation.writing import files_of, whole_folder, write_private_table
+from ethicclip.evaluation.writing import Written, files_of, whole_folder, write_private_table
 from ethicclip.evaluation.zero_shot import (
     Embeddings,
     ZeroShotModel,
@@ -46,23 +45,8 @@ SCHEMA = "ethicclip/comparison/1"
 MAIN_SCORES = ("balanced_accuracy", "accuracy", "macro_f1", "quadratic_kappa", "auroc")
 
 
-@dataclass(frozen=True, kw_only=True)
-class CompareResult:
-    """What a comparison found and wrote.
-
-    Attributes:
-        out: The folder.
-        document: The content of comparison.json.
-        files: Everything written, comparison.json first.
-    """
-
-    out: Path
-    document: dict[str, Any]
-    files: tuple[Path, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of comparison.json, and where it lies."""
-        return {**self.document, "out": str(self.out)}
+class CompareResult(Written):
+    """What a comparison found and wrote; the document is comparison.json."""
 
     def lines(self) -> list[str]:
         """A table for a person."""

@@ -29,6 +29,7 @@ from ethicclip.evaluation.scoring import (
     Predictions,
     ScorePath,
     confusion_scores,
+    nested,
     patients_by_class,
     ranking_scores,
 )
@@ -92,13 +93,7 @@ def paired_scores(first: Predictions, second: Predictions, resampler: Resampler)
         )
     statistics["agreement"], shares = _agreement(first, second)
     scores |= shares
-    nested: dict[str, Any] = {}
-    for path, estimate in resampler.estimates(statistics, scores).items():
-        place = nested
-        for part in path[:-1]:
-            place = place.setdefault(part, {})
-        place[path[-1]] = estimate
-    return nested
+    return nested(resampler.estimates(statistics, scores))
 
 
 def differs(difference: Estimate) -> bool:

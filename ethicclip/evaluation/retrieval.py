@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,9 @@ from ethicclip import __version__
 from ethicclip.errors import BadInputError
 from ethicclip.evaluation.bootstrap import METHOD, Estimate, Resampler, Score, Statistic, patient_indices
 from ethicclip.evaluation.metrics import Array, Indices, Weights
-from ethicclip.evaluation.scoring import to_json
+from ethicclip.evaluation.scoring import ScorePath, nested, to_json
 from ethicclip.evaluation.settings import RetrievalSettings
-from ethicclip.evaluation.writing import files_of, whole_folder
+from ethicclip.evaluation.writing import Written, files_of, whole_folder
 from ethicclip.evaluation.zero_shot import ZeroShotModel
 from ethicclip.files import require_empty_or_absent, write_json
 from ethicclip.imaging import Pixels
@@ -38,17 +37,8 @@ DIRECTIONS = ("image_to_text", "text_to_image")
 _BLOCK = 512
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetrievalResult:
-    """What retrieval found and wrote: the folder, the content of retrieval.json, the files."""
-
-    out: Path
-    document: dict[str, Any]
-    files: tuple[Path, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of retrieval.json, and where it lies."""
-        return {**self.document, "out": str(self.out)}
+class RetrievalResult(Written):
+    """What retrieval found and wrote; the document is retrieval.json."""
 
     def lines(self) -> list[str]:
         """A few lines for a person."""
@@ -182,7 +172,7 @@ def _words_and_units(pairs: PairSet, chosen: Indices, language: str) -> tuple[li
 
 def _recalls(ranks: dict[str, Indices], resampler: Resampler, wanted: tuple[int, ...]) -> dict[str, Any]:
     statistics: dict[str, Statistic] = {}
-    scores: dict[tuple[str, str], Score] = {}
+    scores: dict[ScorePath, Score] = {}
     for direction, found in ranks.items():
         hits = (found[:, None] <= np.array(wanted)).astype(np.float64)
         statistics[direction] = _mean(hits)
@@ -193,10 +183,7 @@ def _recalls(ranks: dict[str, Indices], resampler: Resampler, wanted: tuple[int,
                 rows=np.ones(len(found), dtype=np.bool_),
                 rarest=int(resampler.groups.max()) + 1,
             )
-    nested: dict[str, Any] = {direction: {} for direction in ranks}
-    for (direction, rank), estimate in resampler.estimates(statistics, scores).items():
-        nested[direction][rank] = estimate
-    return nested
+    return nested(resampler.estimates(statistics, scores))
 
 
 def _mean(hits: Array) -> Statistic:

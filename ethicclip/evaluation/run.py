@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from ethicclip.evaluation.scoring import Predictions, referable_score, score, to
 from ethicclip.evaluation.settings import EvaluateSettings
 from ethicclip.evaluation.single_statistics import NOTE, baselines, measure
 from ethicclip.evaluation.subgroups import bands, subgroup_table
-from ethicclip.evaluation.writing import files_of, whole_folder, write_private_table
+from ethicclip.evaluation.writing import Written, files_of, whole_folder, write_private_table
 from ethicclip.evaluation.zero_shot import (
     ClassPrompts,
     ZeroShotModel,
@@ -44,23 +43,13 @@ SCHEMA = "ethicclip/metrics/1"
 RUN_SCHEMA = "ethicclip/evaluation-run/1"
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluateResult:
-    """What an evaluation found and wrote.
+class EvaluateResult(Written):
+    """What an evaluation found and wrote; the document is metrics.json."""
 
-    Attributes:
-        out: The folder.
-        metrics: The content of metrics.json.
-        files: Everything written, metrics.json first.
-    """
-
-    out: Path
-    metrics: dict[str, Any]
-    files: tuple[Path, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of metrics.json, and where it lies."""
-        return {**self.metrics, "out": str(self.out)}
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        return self.document
 
     def lines(self) -> list[str]:
         """A few lines for a person."""
@@ -177,7 +166,7 @@ def evaluate(
         write_json(folder / "metrics.json", document)
         write_json(folder / "run.json", _run(settings, model, cohort, labelled, prompts))
         _write_predictions(folder / "predictions.csv", cohort, labels, labelled, predictions)
-    return EvaluateResult(out=out, metrics=document, files=files_of(out, first="metrics.json"))
+    return EvaluateResult(out=out, document=document, files=files_of(out, first="metrics.json"))
 
 
 def predictions_of(labelled: LabelledRows, logits: Array, groups: Indices) -> Predictions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,13 +100,18 @@ def score(predictions: Predictions, resampler: Resampler, *, specificities: tupl
     ):
         statistics |= more_statistics
         scores |= more_scores
-    nested: dict[str, Any] = {}
-    for path, estimate in resampler.estimates(statistics, scores).items():
-        place = nested
+    return nested(resampler.estimates(statistics, scores))
+
+
+def nested(estimates: Mapping[ScorePath, Estimate]) -> dict[str, Any]:
+    """Estimates by path as mappings within mappings."""
+    whole: dict[str, Any] = {}
+    for path, estimate in estimates.items():
+        place = whole
         for part in path[:-1]:
             place = place.setdefault(part, {})
         place[path[-1]] = estimate
-    return nested
+    return whole
 
 
 def confusion_scores(

@@ -8,9 +8,30 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ethicclip.files import PARTIAL_SUFFIX, atomic_path, storage_errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a verb found and wrote.
+
+    Attributes:
+        out: The folder.
+        document: The content of its JSON file.
+        files: Everything written, the JSON file first.
+    """
+
+    out: Path
+    document: dict[str, Any]
+    files: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document, and where it lies."""
+        return {**self.document, "out": str(self.out)}
 
 
 @contextmanager
