@@ -144,6 +144,7 @@ def compare(
         logits = zero_shot_logits(seen[side], vectors, logit_scale=models[side].logit_scale)
         return predictions_of(labelled, logits, groups), vectors
 
+    spoken = class_prompts(labelled.classes, kind=settings.prompt_kind, language=settings.language)
     progress.say(f"resampling {int(groups.max()) + 1} patients {settings.bootstrap} times")
     said = {side: asked(side, settings.language)[0] for side in SIDES}
     scores = paired_scores(said["a"], said["b"], resampler)
@@ -193,6 +194,7 @@ def compare(
                 for index, concept in enumerate(labelled.classes)
             },
         },
+        "prompts": {c.id: list(texts) for c, texts in zip(spoken.classes, spoken.texts, strict=True)},
         "skipped": dict(labelled.skipped),
         "left_out": dict(labelled.left_out),
         "unit": "patient" if known else "image",

@@ -75,3 +75,24 @@ def test_too_many_shots_have_a_reason_and_the_same_seed_the_same_numbers() -> No
     assert "balanced_accuracy" not in found["shots"]["30"]
     again = probed(shots=(30, 1), draws=3)
     assert again["shots"]["1"] == found["shots"]["1"]
+
+
+def test_the_interval_covers_what_new_patients_would_teach_and_be_scored() -> None:
+    whole, everyone = world(10_000, patients=2000)
+    shots = 4
+    truth = []
+    for draw in range(100):
+        drawn = room._draw(
+            whole.astype(float), everyone.truth, everyone.groups, 3, shots, np.random.default_rng([1, draw])
+        )
+        assert drawn is not None
+        truth.append(float(room._score(everyone.truth, *drawn, 3, None)))
+    inside = 0
+    for seed in range(120):
+        values, predictions = world(seed)
+        resampler = Resampler(groups=predictions.groups, resamples=100, seed=seed)
+        found = few_shot(values, predictions, resampler, shots=(shots,), draws=8, seed=seed)
+        estimate = found["shots"][str(shots)]["balanced_accuracy"]
+        inside += estimate.low <= np.mean(truth) <= estimate.high
+    # 120 repeats of a true 95 % give at least 90 % with probability .99.
+    assert inside / 120 >= 0.9, inside
