@@ -1,10 +1,10 @@
 """What a linear classifier reads from the embeddings when a few patients of each class are labelled.
 
 Not zero-shot: it learns from this cohort. Each draw takes k patients a class, one image each, and scores all patients
-that were not drawn. The interval holds both kinds of chance: which patients are scored (resampled), and which were there
-to learn from. Draws from one cohort share patients, so their mean varies by more than the variance s^2 between D of them
-over D: for k of m patients a class it is at most s^2 [1/D + (1 - 1/D) k/m], since a U-statistic of order k has at most
-k/m of its kernel's variance (Hoeffding, Annals of Mathematical Statistics 1948, theorem 5.2).
+that were not drawn. The interval holds both kinds of chance: which patients are scored (resampled), and which were
+there to learn from. Draws from one cohort share patients, so the mean of D of them varies by more than s^2 / D, where
+s^2 is the variance between them: for k of m patients a class by at most s^2 [1/D + (1 - 1/D) k/m], since a U-statistic
+of order k has at most k/m of its kernel's variance (Hoeffding, Annals of Mathematical Statistics 1948, theorem 5.2).
 """
 
 from __future__ import annotations
