@@ -164,7 +164,7 @@ def check_contamination(
         )
     caveats = [f"the model was trained on eyes of this cohort: {one.line()}" for one in shared]
     by_patient = cohort.patient_ids is not None and any(_members(ledger, record) for record in upstream)
-    unseen = training.real_digests - {one.digest for one in sets}
+    unseen = bool(training.real_digests - {one.digest for one in sets}) or (bool(upstream) and not sets)
     if training.data is None and not upstream and not sets:
         caveats.append("what the model was trained on is not known: whether it saw these eyes cannot be said")
     elif unseen and not by_patient:

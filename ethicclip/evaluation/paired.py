@@ -110,8 +110,8 @@ def _measures(first: Predictions, second: Predictions) -> list[tuple[_Measure, S
     silent = np.array([bool((right[0] == right[1])[truth == index].all()) for index in range(classes)])
     floor = float(np.where(silent, variances, 0.0).sum()) / classes**2
     everyone = int(groups.max()) + 1
+    unseen = 1 / (everyone + 2) ** 2
     same = bool((first.predicted == second.predicted).all())
-    whole_floor = 1 / (everyone + 2) ** 2 if same else 0.0
 
     def counts(weights: Weights) -> Array:
         found = [metrics.confusion(truth, one.predicted, classes, weights) for one in (first, second)]
@@ -125,7 +125,7 @@ def _measures(first: Predictions, second: Predictions) -> list[tuple[_Measure, S
             value=metrics.accuracy,
             alone=alone["accuracy",],
             freedom=None,
-            floor=whole_floor,
+            floor=unseen if (right[0] == right[1]).all() else 0.0,
         ),
         _Measure(
             path=("balanced_accuracy",),
@@ -156,7 +156,7 @@ def _measures(first: Predictions, second: Predictions) -> list[tuple[_Measure, S
                 value=lambda table: metrics.quadratic_kappa(table, grades),
                 alone=Score(**{**vars(whole), "low_end": -1.0, "undefined": "truth or prediction never varies"}),
                 freedom=None,
-                floor=whole_floor,
+                floor=unseen if same else 0.0,
             )
         )
     calibration = _Measure(
@@ -165,7 +165,7 @@ def _measures(first: Predictions, second: Predictions) -> list[tuple[_Measure, S
         value=_itself,
         alone=whole,
         freedom=None,
-        floor=whole_floor if np.array_equal(first.logits, second.logits) else 0.0,
+        floor=unseen if np.array_equal(first.logits, second.logits) else 0.0,
     )
     found: list[tuple[_Measure, Statistic]] = [(measure, counts) for measure in made]
     found.append((calibration, _calibration(first, second)))

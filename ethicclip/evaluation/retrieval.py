@@ -92,6 +92,12 @@ def retrieve(
 
         images = model.encode_images(pictures(), batch_size=settings.batch_size).astype(np.float64)
     words = np.asarray(model.encode_texts(texts), dtype=np.float64)
+    if not (np.isfinite(images).all() and np.isfinite(words).all()):
+        # Nothing is larger than a NaN: every answer would stand first.
+        raise BadInputError(
+            "the model gives values that are not finite",
+            next_step="The model did not train well (look at its loss); use another checkpoint.",
+        )
     ranks = dict(zip(DIRECTIONS, retrieval_ranks(images, words, owner), strict=True))
     groups = patient_indices(units)
     resampler = Resampler(groups=groups, resamples=settings.bootstrap, seed=settings.seed, level=settings.confidence)

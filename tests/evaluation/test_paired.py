@@ -63,6 +63,18 @@ def test_the_same_predictions_are_no_certainty() -> None:
         assert not differs(difference)
 
 
+def test_other_mistakes_on_the_same_images_are_no_certainty_either() -> None:
+    truth, groups = np.array([0, 1, 2] * 8), np.arange(24)
+    a, b = (5.0 * np.eye(3)[truth] for _ in range(2))
+    a[:6], b[:6] = np.roll(a[:6], 1, axis=1), np.roll(b[:6], 2, axis=1)
+    pair = [Predictions(truth=truth, logits=one, groups=groups, classes=("x", "y", "z")) for one in (a, b)]
+    found = paired_scores(*pair, Resampler(groups=groups, resamples=200))
+    difference = found["accuracy"]["b_minus_a"]
+    assert difference.estimate == 0 and difference.low < 0 < difference.high
+    assert found["agreement"]["both_wrong"].estimate == 0.25
+    assert found["agreement"]["same_prediction"].estimate == 0.75
+
+
 def simulated(rng: np.random.Generator, patients: int) -> tuple[np.ndarray, ...]:
     """Two eyes a patient; b sees the same patient with less noise than a and shares part of it."""
     groups = np.repeat(np.arange(patients), 2)

@@ -106,3 +106,13 @@ def test_a_model_that_reads_retrieves_better_than_chance(pairs: Path, tmp_path: 
     settings = RetrievalSettings(bootstrap=200, ranks=(2,))
     found = retrieve(settings, Reader(), PairSet.open(pairs), tmp_path / "out").document
     assert found["recall"]["image_to_text"]["2"]["low"] > found["chance"]["image_to_text"]["2"]
+
+
+def test_a_broken_model_is_refused(pairs: Path, tmp_path: Path) -> None:
+    class Broken(ColourModel):
+        def encode_images(self, images: Iterable[Pixels], *, batch_size: int = 64) -> npt.NDArray[np.float32]:
+            return super().encode_images(images) * np.float32("nan")
+
+    with pytest.raises(BadInputError, match="not finite"):
+        retrieve(RetrievalSettings(bootstrap=200), Broken(), PairSet.open(pairs), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

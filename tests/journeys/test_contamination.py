@@ -157,6 +157,24 @@ def test_what_cannot_be_compared_is_said(clinic: Clinic, tmp_path: Path) -> None
     assert "is not known" in answer.json()["contamination"]["caveats"][0]
 
 
+def test_the_ledger_knows_weights_without_a_run_record(clinic: Clinic, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    shutil.copytree(clinic.run, foreign)
+    (foreign / "run.json").unlink()
+    arguments = ("evaluate", foreign, *QUICK, "--json", "--out", tmp_path / "out")
+    assert clinic.world.call(*arguments, "--cohort", clinic.learned).code == 3
+    # Without patients nothing can be said by id, and the pictures were not compared.
+    with (clinic.others / "cohort.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    (tmp_path / "nameless").mkdir()
+    lines = [f"{row['file']},{row['label']}" for row in rows]
+    (tmp_path / "nameless" / "cohort.csv").write_text("\n".join(["file,label", *lines]) + "\n")
+    answer = clinic.world.call(*arguments, "--cohort", tmp_path / "nameless")
+    assert answer.code == 0, answer.err
+    assert answer.json()["contamination"]["state"] == "NOT_CHECKED"
+    assert any("could not be compared" in caveat for caveat in answer.json()["caveats"])
+
+
 def test_a_set_that_it_was_not_trained_on_is_a_usage_error(clinic: Clinic, tmp_path: Path) -> None:
     answer = clinic.world.call("generate", "--count", 2, "--size", 128, "--out", tmp_path / "pairs")
     assert answer.code == 0
