@@ -167,7 +167,10 @@ def test_the_ledger_knows_weights_without_a_run_record(clinic: Clinic, tmp_path:
     with (clinic.others / "cohort.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     (tmp_path / "nameless").mkdir()
-    lines = [f"{row['file']},{row['label']}" for row in rows]
+    lines = []
+    for number, row in enumerate(rows):
+        shutil.copy(row["file"], tmp_path / "nameless" / f"{number}.jpg")
+        lines.append(f"{number}.jpg,{row['label']}")
     (tmp_path / "nameless" / "cohort.csv").write_text("\n".join(["file,label", *lines]) + "\n")
     answer = clinic.world.call(*arguments, "--cohort", tmp_path / "nameless")
     assert answer.code == 0, answer.err
