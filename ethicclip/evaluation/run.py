@@ -19,6 +19,7 @@ from ethicclip.evaluation.figures import draw_figures
 from ethicclip.evaluation.labels import LabelledRows, label_rows
 from ethicclip.evaluation.linear_probe import probe
 from ethicclip.evaluation.metrics import Array, Indices, confusion, threshold_at
+from ethicclip.evaluation.probe_figures import draw_probes
 from ethicclip.evaluation.scoring import Predictions, referable_score, score, to_json
 from ethicclip.evaluation.settings import EvaluateSettings
 from ethicclip.evaluation.single_statistics import NOTE, baselines, measure
@@ -160,6 +161,8 @@ def evaluate(
         if settings.figures:
             names = [concept.name() for concept in labelled.classes]
             draw_figures(folder, predictions, found, resampler, names=names, bins=settings.bins)
+            if settings.few_shot:
+                draw_probes(folder, found, classes=len(names))
         document = _document(settings, model, cohort, labelled, prompts, predictions, found)
         document["contamination"] = None if contamination is None else dict(contamination)
         document["caveats"] += [str(text) for text in (contamination or {}).get("caveats", ())]

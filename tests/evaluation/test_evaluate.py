@@ -266,6 +266,15 @@ def test_a_linear_probe_on_request(eyes: Path, tmp_path: Path) -> None:
     assert any(line.startswith("linear probe") for line in result.lines())
 
 
+def test_few_shots_have_lines_and_a_figure(eyes: Path, tmp_path: Path) -> None:
+    result = run(eyes, tmp_path / "out", few_shot=(1, 2, 9), few_shot_draws=3, linear_probe=True, figures=True)
+    shots = result.metrics["few_shot"]["shots"]
+    assert shots["2"]["balanced_accuracy"]["estimate"] > 0.8
+    assert "too few" in shots["9"]["reason"]
+    assert sum(line.startswith("few-shot probe") for line in result.lines()) == 3
+    assert {"probes.svg", "probes.png"} <= {path.name for path in result.files}
+
+
 def test_an_empty_folder_with_what_a_killed_run_left_is_used(
     eyes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
