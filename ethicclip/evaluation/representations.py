@@ -27,7 +27,8 @@ from ethicclip.evaluation.metrics import Array, Indices
 LEAST_IMAGES = 10
 JACKKNIFE_GROUPS = 40
 METHOD = f"delete-a-group jackknife over patients ({JACKKNIFE_GROUPS} groups at most), t interval on the Fisher z scale"
-_BLOCK = 1024
+_CELLS = 8_000_000
+"""Similarities held at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +85,9 @@ def neighbours(vectors: npt.NDArray[Any], groups: Indices, count: int) -> Indice
     """
     unit = vectors.astype(np.float64)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    rows = []
-    for start in range(0, len(unit), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    rows, step = [], max(1, _CELLS // max(1, len(unit)))
+    for start in range(0, len(unit), step):
+        block = slice(start, start + step)
         likeness = unit[block] @ unit.T
         likeness[groups[block, None] == groups[None, :]] = -np.inf
         rows.append(np.argsort(-likeness, axis=1, kind="stable")[:, :count])

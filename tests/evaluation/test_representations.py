@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ethicclip.errors import BadInputError
+from ethicclip.evaluation import representations
 from ethicclip.evaluation.representations import (
     cka,
     compare_representations,
@@ -61,12 +62,14 @@ def test_constant_and_too_few() -> None:
     assert "too few" in found["reason"]
 
 
-def test_neighbours_by_hand_leave_out_the_same_patient() -> None:
+def test_neighbours_by_hand_leave_out_the_same_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     angles = np.radians([0, 1, 10, 30, 90])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     groups = np.array([0, 0, 1, 2, 3])
     near = neighbours(5 * vectors, groups, 2)
     assert near.tolist() == [[2, 3], [2, 3], [1, 0], [2, 1], [3, 2]]
+    monkeypatch.setattr(representations, "_CELLS", 10)
+    assert np.array_equal(neighbours(vectors, groups, 2), near)
     other = np.array([[2, 4], [2, 3], [3, 4], [4, 2], [0, 1]])
     assert overlaps(near, other).tolist() == [0.5, 1.0, 0.0, 0.5, 0.0]
 
