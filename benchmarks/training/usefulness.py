@@ -1,6 +1,6 @@
 """How useful phantoms are: zero-shot scores on real eyes of a CLIP that was trained on phantoms alone.
 
-    python benchmarks/training/usefulness.py [RUN] [--eyes development|report-only|all] [--data FOLDER] [--quick]
+    python benchmarks/training/usefulness.py [RUN] [--eyes development|validation|report-only|all] [--quick]
 
 Five questions are asked of two public collections: normal, cataract or pathologic myopia (ODIR); diabetic retinopathy
 of grade 2 and above against none (ODIR, EyePACS); glaucoma against normal; macular degeneration against normal (ODIR).
@@ -67,17 +67,20 @@ QUESTIONS = (
 )
 
 
-def report_only(patient: str) -> bool:
-    """Whether a patient is kept for the last look."""
-    return int(hashlib.sha256(patient.encode()).hexdigest(), 16) % MODULUS == 0
+EYES = ("development", "validation", "report-only", "all")
+
+
+def belongs(patient: str, eyes: str) -> bool:
+    """Whether a patient is of these eyes; the validation patients are a fifth of all, among the development ones."""
+    part = int(hashlib.sha256(patient.encode()).hexdigest(), 16) % MODULUS
+    return {"development": part != 0, "validation": part == 1, "report-only": part == 0, "all": True}[eyes]
 
 
 def ask(question: Question, run: Path, data: Path, eyes: str, language: str) -> dict[str, Any]:
     """One question's figure, its interval and what single statistics score."""
     folder = data / question.collection
     table = question.rows(pd.read_csv(folder / "cohort.csv", dtype=str))
-    if eyes != "all":
-        table = table[[report_only(patient) == (eyes == "report-only") for patient in table["patient_id"]]]
+    table = table[[belongs(patient, eyes) for patient in table["patient_id"]]]
     table = table.assign(file=[str((folder / file).resolve()) for file in table["file"]])
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "cohort.csv"
@@ -120,7 +123,7 @@ def main() -> None:
     """Ask every question and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", default=builtin_folder(), help="the built-in model by default")
-    parser.add_argument("--eyes", choices=("development", "report-only", "all"), default="development")
+    parser.add_argument("--eyes", choices=EYES, default="development")
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
     parser.add_argument("--language", choices=("en", "zh"), default="en")
     parser.add_argument("--quick", action="store_true", help="one question, of the smaller collection")

@@ -104,9 +104,7 @@ def cohort(
     cohort_: Annotated[Path, typer.Argument(metavar="COHORT", help="Labelled eyes, as every verb reads them.")],
     out: Out,
     licence: Licence = None,
-    label_column: Annotated[
-        str | None, typer.Option("--label-column", help="Column that holds the label.", show_default="label")
-    ] = None,
+    label_column: options.LabelColumn = None,
     max_side: MaxSide = None,
     workers: Workers = 1,
     config: options.Config = None,

@@ -25,6 +25,16 @@ Set = Annotated[
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all randomness.", show_default="0")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print counts, disk and time; write nothing.")]
 
+LabelColumn = Annotated[
+    str | None, typer.Option("--label-column", help="Column that holds the label.", show_default="label")
+]
+Classes = Annotated[
+    str | None, typer.Option("--classes", help="Which labels, a,b,c; the rest is left out.", show_default="all known")
+]
+Prompts = Annotated[
+    Path | None, typer.Option("--prompts", help="YAML of prompts for your own classes.", show_default=False)
+]
+
 Delta = Annotated[float | None, typer.Option("--delta", help="Target delta.", show_default="min(1e-5, 1/(10 units))")]
 Mechanism = Annotated[
     str | None, typer.Option("--mechanism", help="prompt-bank or grouped.", show_default="prompt-bank")

@@ -202,3 +202,22 @@ def record_evaluation_metrics(run: Run, metrics: Mapping[str, Any]) -> None:
             run.metric(
                 name, value["estimate"], value.get("low"), value.get("high"), n=value.get("n"), unit=metrics.get("unit")
             )
+
+
+def record_comparison_metrics(run: Run, document: Mapping[str, Any]) -> None:
+    """Each paired difference, and how alike the representations are."""
+    unit = document["unit"]
+
+    def record(name: str, value: Mapping[str, Any]) -> None:
+        run.metric(name, value["estimate"], value.get("low"), value.get("high"), n=value.get("n"), unit=unit)
+
+    for name, value in document["scores"].items():
+        if "b_minus_a" in value:
+            record(f"b_minus_a/{name}", value["b_minus_a"])
+    for name in ("cka", "neighbour_overlap"):
+        if name in document["representations"]:
+            record(f"likeness/{name}", document["representations"][name]["value"])
+    for side, found in document["languages"].items():
+        for name in ("balanced_accuracy", "auroc"):
+            if name in found.get("scores", {}):
+                record(f"zh_minus_en/{side}/{name}", found["scores"][name]["zh_minus_en"])

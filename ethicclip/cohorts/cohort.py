@@ -18,8 +18,9 @@ from pathlib import Path
 import pandas as pd
 
 from ethicclip.errors import BadInputError
-from ethicclip.files import sha256_file
+from ethicclip.files import sha256_bytes, sha256_file
 from ethicclip.imaging import Pixels, read_image, refuse_unreadable
+from ethicclip.imaging.containers import read_encoded
 
 SHOWN = 20
 """How many offenders an error lists before it counts the rest."""
@@ -35,7 +36,7 @@ class Cohort:
     Attributes:
         alias: What records call it; a name such as ``odir`` or ``odir/test``, never a full path.
         path: The folder or table it was read from.
-        files: Absolute paths, one a row.
+        files: Absolute paths, one a row; a picture in an archive has one that leads into it (``0.tar/s1.jpg``).
         patient_ids: One a row, or None when patients cannot be told apart.
         table: Every column as str, missing values as ``""``, index 0..n-1; ``file`` equals `files`.
         notes: What a reader of any result on this cohort has to know, in full sentences.
@@ -172,6 +173,8 @@ def shorten(lines: Sequence[str]) -> list[str]:
 
 def _hash_or_problem(path: Path) -> tuple[str, str]:
     try:
-        return sha256_file(path), ""
+        return (sha256_file(path) if path.is_file() else sha256_bytes(read_encoded(path))), ""
     except OSError as error:
         return "", f"{path}: {error.strerror}"
+    except BadInputError as error:
+        return "", error.what

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import cv2
@@ -117,15 +117,38 @@ def signatures(cohort: Cohort, *, workers: int = 2, progress: Progress = SILENT)
     Raises:
         BadInputError: Images that cannot be read; the message lists them.
     """
+    return signatures_of(cohort.image, len(cohort), what=cohort.alias, workers=workers, progress=progress)
+
+
+def signatures_of(
+    image: Callable[[int, int | None], Pixels],
+    count: int,
+    *,
+    what: str,
+    workers: int = 2,
+    progress: Progress = SILENT,
+) -> list[Signature]:
+    """The signatures of `count` pictures of any source, in order.
+
+    Args:
+        image: From a number and the longest side that is of use to the picture.
+        count: How many there are.
+        what: What to call the source in an error.
+        workers: Threads; their number changes nothing.
+        progress: Where to report.
+
+    Raises:
+        BadInputError: Images that cannot be read; the message lists them.
+    """
 
     def reduce(row: int) -> Signature | str:
         try:
-            return signature(cohort.image(row, max_side=_READ_SIDE))
+            return signature(image(row, _READ_SIDE))
         except BadInputError as error:
             return error.what
 
-    reduced = _in_threads(reduce, range(len(cohort)), workers, progress, "near-duplicates: reading", "images")
-    refuse_unreadable([item for item in reduced if isinstance(item, str)], of=len(cohort), what=cohort.alias)
+    reduced = _in_threads(reduce, range(count), workers, progress, "near-duplicates: reading", "images")
+    refuse_unreadable([item for item in reduced if isinstance(item, str)], of=count, what=what)
     return [item for item in reduced if isinstance(item, Signature)]
 
 
@@ -144,7 +167,30 @@ def find_near_duplicates(
         BadInputError: Images that cannot be read; the message lists them.
     """
     reduced = signatures(cohort, workers=workers, progress=progress)
-    candidates = _candidates(np.stack([item.coarse for item in reduced]), cohort.patients())
+    return _matched(reduced, cohort.patients(), threshold=threshold, workers=workers, progress=progress)
+
+
+def find_across(
+    first: Sequence[Signature],
+    second: Sequence[Signature],
+    *,
+    threshold: float = NEAR_DUPLICATE_THRESHOLD,
+    workers: int = 2,
+    progress: Progress = SILENT,
+) -> list[NearDuplicate]:
+    """Pairs of one image of `first` and one of `second` whose score reaches `threshold`, by their places in each."""
+    if not first or not second:
+        return []
+    owners = ["first"] * len(first) + ["second"] * len(second)
+    found = _matched([*first, *second], owners, threshold=threshold, workers=workers, progress=progress)
+    return [replace(near, second=near.second - len(first)) for near in found]
+
+
+def _matched(
+    reduced: Sequence[Signature], owners: Sequence[str], *, threshold: float, workers: int, progress: Progress
+) -> list[NearDuplicate]:
+    """Pairs of different owners that look like one eye."""
+    candidates = _candidates(np.stack([item.coarse for item in reduced]), owners)
 
     def compare(pairs: Sequence[tuple[int, int, bool]]) -> list[NearDuplicate]:
         return [

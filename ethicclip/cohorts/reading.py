@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from ethicclip.cohorts.archives import is_npz, read_npz, read_tars, tars_of
 from ethicclip.cohorts.cohort import Cohort, missing_column, shorten
 from ethicclip.cohorts.tables import TABLE_SUFFIXES, Columns, read_table
 from ethicclip.errors import BadInputError
-from ethicclip.imaging import list_images
+from ethicclip.imaging import IMAGE_SUFFIXES, list_images
+from ethicclip.imaging.containers import is_there
+from ethicclip.imaging.dicom import DICOM_SUFFIXES, laterality
 
 SIMULATED_FLAG = "simulated.json"
 """A file of this name beside the table says that the people are simulated."""
@@ -35,9 +38,11 @@ def read_cohort(path: Path, *, alias: str | None = None) -> Cohort:
     """Read a cohort of images.
 
     Args:
-        path: A folder with ``cohort.csv`` or ``cohort.parquet``; a CSV, TSV or Parquet table; or a folder of
-            images. The table needs a column ``file``: absolute, or relative to the table's folder and inside it.
-            ``patient_id``, ``eye`` and ``label`` are used where they are there; other columns are kept.
+        path: A folder with ``cohort.csv`` or ``cohort.parquet``; a CSV, TSV or Parquet table; a folder of images or
+            of DICOM photographs; WebDataset tars, or a folder of them; a MedMNIST ``.npz``, or a part of one
+            (``retinamnist.npz/test``). A table needs a column ``file``: absolute, or relative to the table's folder
+            and inside it; it may lead into an archive (``0.tar/s1.jpg``). ``patient_id``, ``eye`` and ``label`` are
+            used where they are there; other columns are kept.
         alias: What records call it. By default the last part of the folder's or table's own name.
 
     Returns:
@@ -55,10 +60,10 @@ def read_cohort(path: Path, *, alias: str | None = None) -> Cohort:
     """
     path = Path(path)
     place = Path(os.path.abspath(path))  # noqa: PTH100 - lexical: a link keeps the name its owner gave it
-    table_path = _find_table(path)
+    table_path = None if is_npz(path) or tars_of(path) == [path] else _find_table(path)
     if table_path is None:
         root = place
-        columns: Columns = {"file": [str(image.relative_to(path)) for image in list_images(path)]}
+        columns = _without_table(place)
     else:
         root = place if path.is_dir() else place.parent
         columns = read_table(table_path)
@@ -78,6 +83,28 @@ def read_cohort(path: Path, *, alias: str | None = None) -> Cohort:
     )
 
 
+def _without_table(place: Path) -> Columns:
+    """The table of a plain folder of images, of tars, or of a MedMNIST file."""
+    if is_npz(place):
+        return read_npz(place)
+    if (place / "manifest.json").is_file() and (place / "index.parquet").is_file():
+        raise BadInputError(
+            f"{place} is a pair set, not a cohort",
+            next_step="Name the cohort it was made from; pair sets are for train, audit-leakage and evaluate --pairs.",
+        )
+    tars = tars_of(place)
+    try:
+        images = list_images(place, suffixes=IMAGE_SUFFIXES | DICOM_SUFFIXES)
+    except BadInputError:
+        if not tars:
+            raise
+        return read_tars(place, tars)
+    columns: Columns = {"file": [str(image.relative_to(place)) for image in images]}
+    if any(image.suffix.lower() in DICOM_SUFFIXES for image in images):
+        columns["eye"] = [laterality(image) if image.suffix.lower() in DICOM_SUFFIXES else "" for image in images]
+    return columns
+
+
 def _find_table(path: Path) -> Path | None:
     """The table to read, or None for a plain folder of images."""
     if path.is_dir():
@@ -93,7 +120,7 @@ def _find_table(path: Path) -> Path | None:
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise BadInputError(
             f"the cohort {path} is neither a folder nor a table ({', '.join(sorted(TABLE_SUFFIXES))})",
-            next_step="Save the table as CSV UTF-8 or Parquet, or give a folder of images.",
+            next_step="Save the table as CSV UTF-8 or Parquet, or give a folder of images, tars or a MedMNIST .npz.",
         )
     return path
 
@@ -104,6 +131,10 @@ def _default_alias(place: Path, table_path: Path | None) -> str:
     if folder is None and generic:
         folder = place.parent
     name = folder.name if folder is not None else place.stem
+    if table_path is None and place.suffix.lower() in (".npz", ".tar"):
+        name = place.stem
+    elif table_path is None and is_npz(place):
+        name = f"{place.parent.stem} {place.name}"
     return re.sub(r"[\\\x00-\x1f]", "_", name) or "cohort"
 
 
@@ -147,13 +178,15 @@ def _resolve_files(columns: Columns, root: Path, what: str) -> tuple[Path, ...]:
 
 def _why_no_file(path: Path) -> str:
     try:
-        if path.is_file():
+        if is_there(path):
             return ""
         return f"{path} is not a file" if path.exists() else f"{path} does not exist"
     except OSError as error:
         return f"{path}: {error.strerror}"
     except ValueError as error:
         return f"{str(path)!r}: {error}"
+    except BadInputError as error:
+        return error.what
 
 
 def _patients(columns: Columns, files: Sequence[Path], what: str, notes: list[str]) -> tuple[str, ...] | None:

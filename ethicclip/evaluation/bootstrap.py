@@ -224,12 +224,12 @@ def unseen_variance(recalls: Array, patients: Indices) -> float:
 
 def freedom_of_mean(recalls: Array, patients: Indices) -> float:
     """Degrees of freedom of a mean of recalls: Satterthwaite's, from the variance and patients of each class."""
-    return _satterthwaite(_shrunk_variance(recalls, patients), patients)
+    return satterthwaite(_shrunk_variance(recalls, patients), patients)
 
 
 def freedom_of_ranking(patients: Indices) -> float:
     """Degrees of freedom of an AUROC from its positive and negative patients, taken as equally variable."""
-    return _satterthwaite(1.0 / np.maximum(patients, 1), patients)
+    return satterthwaite(1.0 / np.maximum(patients, 1), patients)
 
 
 def _shrunk_variance(recalls: Array, patients: Indices) -> Array:
@@ -238,7 +238,8 @@ def _shrunk_variance(recalls: Array, patients: Indices) -> Array:
     return np.asarray(shrunk * (1 - shrunk) / counts)
 
 
-def _satterthwaite(variances: Array, patients: Indices) -> float:
+def satterthwaite(variances: Array, patients: Indices) -> float:
+    """Degrees of freedom of a sum of independent parts: (sum v)^2 / sum(v^2 / (m - 1)), v of m patients each."""
     return float(variances.sum() ** 2 / (variances**2 / np.maximum(patients - 1, 1)).sum())
 
 

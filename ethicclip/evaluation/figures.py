@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from ethicclip.evaluation import metrics
 from ethicclip.evaluation.bootstrap import Estimate, Resampler, Statistic
@@ -27,8 +27,9 @@ from ethicclip.evaluation.scoring import REFERABLE_GRADE, Predictions, referable
 from ethicclip.files import write_bytes
 
 INK, MODEL, BASELINE, CHANCE = "#1f2933", "#1b5e9b", "#b5651d", "#9aa5b1"
+_COLOURS = {"model": MODEL, "baseline": BASELINE, "gap": INK}
 _GRID = np.linspace(0.0, 1.0, 101)
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "ethicclip",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -62,16 +63,16 @@ def draw_figures(
         names: What to call each class.
         bins: Of the reliability curve.
     """
-    names = [_drawable(name, f"class {place + 1}") for place, name in enumerate(names)]
+    names = [drawable(name, f"class {place + 1}") for place, name in enumerate(names)]
     if predictions.grades is not None:
         names = [f"grade {grade}" for grade in predictions.grades]
-    with mpl.rc_context(_STYLE):
-        _save(_scores(predictions, found, names, level=resampler.level), folder / "scores")
-        _save(_confusion(predictions, names), folder / "confusion")
-        _save(_roc(predictions, found, resampler, names), folder / "roc")
-        _save(_reliability(predictions, found, resampler, bins), folder / "reliability")
+    with mpl.rc_context(STYLE):
+        save_figure(_scores(predictions, found, names, level=resampler.level), folder / "scores")
+        save_figure(_confusion(predictions, names), folder / "confusion")
+        save_figure(_roc(predictions, found, resampler, names), folder / "roc")
+        save_figure(_reliability(predictions, found, resampler, bins), folder / "reliability")
         if found.get("subgroups"):
-            _save(_subgroups(found), folder / "subgroups")
+            save_figure(_subgroups(found), folder / "subgroups")
 
 
 def _scores(predictions: Predictions, found: dict[str, Any], names: Sequence[str], *, level: float) -> Figure:
@@ -121,18 +122,18 @@ def _alone(statistic: str) -> str:
 
 def _forest(axes: Axes, rows: Sequence[tuple[str, Estimate, str]]) -> None:
     for place, (_, estimate, kind) in enumerate(rows):
-        colour = MODEL if kind == "model" else BASELINE
+        colour = _COLOURS[kind]
         if estimate.estimate is None:
             centred = axes.get_yaxis_transform()
             axes.text(0.5, place, "undefined", ha="center", va="center", fontsize=7.5, color=INK, transform=centred)
             continue
         if estimate.low is not None and estimate.high is not None:
             axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-        face = colour if kind == "model" else "white"
+        face = "white" if kind == "baseline" else colour
         axes.plot(estimate.estimate, place, "o", markersize=5, color=colour, markerfacecolor=face)
     axes.set_yticks(range(len(rows)), [title for title, _, _ in rows])
     for label, (_, _, kind) in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set_color(INK if kind == "model" else BASELINE)
+        label.set_color(BASELINE if kind == "baseline" else INK)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x", color="#e4e7eb", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -168,13 +169,15 @@ def _roc(predictions: Predictions, found: dict[str, Any], resampler: Resampler, 
         panels.append((names[index], predictions.truth == index, predictions.margins[:, index], found["auroc"]))
     else:
         for index, name in enumerate(names):
+            if index == predictions.normal and predictions.referred is not None and predictions.grades is None:
+                # Health against the rest is disease against health, which has a panel of its own.
+                continue
             estimate = found["auroc_one_vs_rest"][predictions.classes[index]]
             panels.append((name, predictions.truth == index, predictions.margins[:, index], estimate))
-    if "referable" in found:
-        referred = np.array(predictions.grades)[predictions.truth] >= REFERABLE_GRADE
-        panels.append(
-            ("referable (grade 2 and above)", referred, referable_score(predictions), found["referable"]["auroc"])
-        )
+    if predictions.referred is not None:
+        title = f"referable (grade {REFERABLE_GRADE} and above)" if predictions.grades is not None else "any disease"
+        truth = predictions.referred[predictions.truth]
+        panels.append((title, truth, referable_score(predictions), found["referable"]["auroc"]))
     across = 2 if len(panels) == 4 else min(3, len(panels))
     down = math.ceil(len(panels) / across)
     figure = Figure(figsize=(0.5 + 2.6 * across, 0.4 + 2.75 * down), layout="constrained")
@@ -186,8 +189,9 @@ def _roc(predictions: Predictions, found: dict[str, Any], resampler: Resampler, 
         axes.plot(alarms, hits, color=MODEL, linewidth=1.4, drawstyle="steps-post")
         axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=0.8, linestyle="--")
         axes.set_aspect("equal")
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
+        for axis, limit in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
+            axis.set_major_locator(MultipleLocator(0.25))
+            limit(-0.02, 1.02)
         title = "\n".join([*textwrap.wrap(name, 30), f"AUROC {_interval_text(estimate)}"])
         axes.set_title(title, fontsize=8.5)
     for place in range(len(panels), across * down):
@@ -243,10 +247,10 @@ def _subgroups(found: dict[str, Any]) -> Figure:
     nothing = Estimate(estimate=None, reason="too few patients")
     for column, table in found["subgroups"].items():
         for part, entry in table.items():
-            shown = f"{_drawable(column, 'column')} = {_drawable(part, f'part {len(rows) + 1}')}"
+            shown = f"{drawable(column, 'column')} = {drawable(part, f'part {len(rows) + 1}')}"
             title = f"{shown}  ({entry['images']} images, {entry['patients']} patients)"
             rows.append((title, entry.get("balanced_accuracy", nothing), "model"))
-            gaps.append(("", entry.get("gap", {}).get("balanced_accuracy", nothing), "baseline"))
+            gaps.append(("", entry.get("gap", {}).get("balanced_accuracy", nothing), "gap"))
     figure = Figure(figsize=(8.4, 0.9 + 0.3 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _forest(right, gaps)
@@ -262,7 +266,7 @@ def _subgroups(found: dict[str, Any]) -> Figure:
     return figure
 
 
-def _drawable(text: str, otherwise: str) -> str:
+def drawable(text: str, otherwise: str) -> str:
     """The text, or a stand-in where the figure's font lacks its letters (Chinese, for one)."""
     known = get_font(findfont("DejaVu Sans")).get_charmap()
     return text if all(ord(letter) in known for letter in text) else otherwise
@@ -276,7 +280,8 @@ def _interval_text(estimate: Estimate) -> str:
     return f"{estimate.estimate:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def _save(figure: Figure, stem: Path) -> None:
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Write the figure as STEM.svg and STEM.png."""
     FigureCanvasAgg(figure)
     # The layout is found once and then kept, so that both files show the same picture.
     figure.draw_without_rendering()

@@ -73,7 +73,7 @@ def cross_fitted(features: Array, truth: Indices, groups: Indices, classes: int,
         if len(np.unique(truth[fit])) < 2:
             continue
         penalty = _best_penalty(features, truth, groups, classes, fit, seed=seed)
-        logits[use] = _fit_and_apply(features, truth, classes, fit, use, penalty)
+        logits[use] = fit_and_apply(features, truth, classes, fit, use, penalty)
     return logits
 
 
@@ -84,15 +84,27 @@ def _best_penalty(features: Array, truth: Indices, groups: Indices, classes: int
         return PENALTIES[-1]
     right = []
     for penalty in PENALTIES:
-        found = _fit_and_apply(features, truth, classes, kept, held, penalty).argmax(axis=1)
+        found = fit_and_apply(features, truth, classes, kept, held, penalty).argmax(axis=1)
         recalls = metrics.recalls(metrics.confusion(truth[held], found, classes))
         right.append(float(np.nanmean(recalls)))
     # The strongest penalty of equals.
     return PENALTIES[len(right) - 1 - int(np.argmax(right[::-1]))]
 
 
-def _fit_and_apply(features: Array, truth: Indices, classes: int, fit: Flags, use: Flags, penalty: float) -> Array:
-    """Multinomial logistic regression with balanced classes and an L2 penalty on standardised features."""
+def fit_and_apply(features: Array, truth: Indices, classes: int, fit: Flags, use: Flags, penalty: float) -> Array:
+    """Multinomial logistic regression with balanced classes and an L2 penalty on standardised features.
+
+    Args:
+        features: (n, d).
+        truth: Class index of each image, int64 (n,).
+        classes: How many there are.
+        fit: Which images it learns from, bool (n,).
+        use: Which images it is applied to.
+        penalty: Weight of half the squared length of the coefficients, beside the loss averaged over classes.
+
+    Returns:
+        Logits of the images in `use`, (sum(use), classes); a class that `fit` lacks is never chosen.
+    """
     centre, spread = features[fit].mean(axis=0), features[fit].std(axis=0) + 1e-6
     known = (features[fit] - centre) / spread
     labels = truth[fit]

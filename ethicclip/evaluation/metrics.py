@@ -46,6 +46,13 @@ def recalls(counts: Array) -> Array:
     return _ratio(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1))
 
 
+def specificities(counts: Array) -> Array:
+    """Share of the other classes' images that are not called this class, shape (..., c); NaN without others."""
+    others = counts.sum(axis=(-2, -1))[..., None] - counts.sum(axis=-1)
+    called = counts.sum(axis=-2) - np.diagonal(counts, axis1=-2, axis2=-1)
+    return _ratio(others - called, others)
+
+
 def balanced_accuracy(counts: Array) -> Array:
     """Average class accuracy (ACA): the mean of the recalls; NaN when a class has no image."""
     return np.asarray(recalls(counts).mean(axis=-1))
@@ -131,6 +138,21 @@ def ranking(
         reached = np.where(steps > 0, np.take_along_axis(hits, np.maximum(steps - 1, 0), axis=1), 0.0)
         columns.extend(_ratio(reached, np.where(negatives > 0, positives, 0.0)[:, None]).T)
     return _unwrap(np.stack(columns, axis=1), single)
+
+
+def placements(positive: Flags, scores: Array) -> Array:
+    """Of each image, the share of the other side that it lies above, a tie counting half; (n,), NaN without both sides.
+
+    The structural components of DeLong, DeLong and Clarke-Pearson (Biometrics 1988): the mean over the positives is the
+    AUROC, and two scores with equal placements have equal AUROC in every resample.
+    """
+    places = np.full(len(scores), np.nan)
+    for side in (positive, ~positive):
+        others = np.sort(scores[~side])
+        if len(others):
+            below = np.searchsorted(others, scores[side], side="left")
+            places[side] = (below + np.searchsorted(others, scores[side], side="right")) / (2 * len(others))
+    return places
 
 
 def roc_curve(positive: Flags, scores: Array) -> tuple[Array, Array, Array]:

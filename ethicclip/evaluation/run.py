@@ -1,18 +1,12 @@
 """``evaluate``: zero-shot classification of a cohort, scored with intervals by patient, and written down.
 
-What it does not promise: that the cohort was unseen by the model. Whether they share patients is the audit's question.
+What it does not ask itself: whether the model has seen the cohort; `ethicclip.evaluation.contamination` does.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 import platform
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +14,17 @@ import numpy as np
 
 from ethicclip import __version__
 from ethicclip.evaluation.bootstrap import FEW_PATIENTS, METHOD, Estimate, Resampler, patient_indices
+from ethicclip.evaluation.few_shot import few_shot
 from ethicclip.evaluation.figures import draw_figures
 from ethicclip.evaluation.labels import LabelledRows, label_rows
 from ethicclip.evaluation.linear_probe import probe
-from ethicclip.evaluation.metrics import Array, confusion, threshold_at
-from ethicclip.evaluation.scoring import Predictions, score, to_json
+from ethicclip.evaluation.metrics import Array, Indices, confusion, threshold_at
+from ethicclip.evaluation.probe_figures import draw_probes
+from ethicclip.evaluation.scoring import Predictions, referable_score, score, to_json
 from ethicclip.evaluation.settings import EvaluateSettings
 from ethicclip.evaluation.single_statistics import NOTE, baselines, measure
 from ethicclip.evaluation.subgroups import bands, subgroup_table
+from ethicclip.evaluation.writing import Written, files_of, whole_folder, write_private_table
 from ethicclip.evaluation.zero_shot import (
     ClassPrompts,
     ZeroShotModel,
@@ -36,15 +33,7 @@ from ethicclip.evaluation.zero_shot import (
     encode_files,
     zero_shot_logits,
 )
-from ethicclip.files import (
-    PARTIAL_SUFFIX,
-    atomic_path,
-    canonical_json,
-    require_empty_or_absent,
-    sha256_bytes,
-    storage_errors,
-    write_json,
-)
+from ethicclip.files import canonical_json, require_empty_or_absent, sha256_bytes, write_json
 from ethicclip.progress import SILENT, Progress
 from ethicclip.terms.vocabulary import Vocabulary
 
@@ -55,23 +44,13 @@ SCHEMA = "ethicclip/metrics/1"
 RUN_SCHEMA = "ethicclip/evaluation-run/1"
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluateResult:
-    """What an evaluation found and wrote.
+class EvaluateResult(Written):
+    """What an evaluation found and wrote; the document is metrics.json."""
 
-    Attributes:
-        out: The folder.
-        metrics: The content of metrics.json.
-        files: Everything written, metrics.json first.
-    """
-
-    out: Path
-    metrics: dict[str, Any]
-    files: tuple[Path, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of metrics.json, and where it lies."""
-        return {**self.metrics, "out": str(self.out)}
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        return self.document
 
     def lines(self) -> list[str]:
         """A few lines for a person."""
@@ -88,6 +67,9 @@ class EvaluateResult:
             lines.append(f"for comparison, balanced accuracy by {name}: {_shown(single['balanced_accuracy'])}")
         if "linear_probe" in found:
             lines.append(f"linear probe, balanced accuracy: {_shown(found['linear_probe']['balanced_accuracy'])}")
+        for shots, few in found.get("few_shot", {}).get("shots", {}).items():
+            shown = _shown(few["balanced_accuracy"]) if "balanced_accuracy" in few else few["reason"]
+            lines.append(f"few-shot probe, {shots} patient(s) a class, balanced accuracy: {shown}")
         aside = {**found["skipped"], **found["left_out"]}
         if aside:
             lines.append("not scored: " + ", ".join(f"{label} {count}" for label, count in aside.items()))
@@ -100,6 +82,7 @@ def evaluate(
     cohort: Cohort,
     out: Path,
     *,
+    contamination: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> EvaluateResult:
     """Classify the eyes of a cohort by the nearest prompts, and score that against its labels.
@@ -112,6 +95,8 @@ def evaluate(
         model: See `ZeroShotModel`; `ethicclip.clip.load` gives one.
         cohort: See `ethicclip.cohorts.read_cohort`.
         out: A folder that is absent or empty.
+        contamination: What was found of the model's training eyes in this cohort, for the record
+            (`ethicclip.evaluation.contamination`); None where nobody looked.
         progress: Where to report.
 
     Raises:
@@ -130,7 +115,7 @@ def evaluate(
         name: bands([cohort.column(name)[row] for row in labelled.rows], column=name) for name in settings.subgroups
     }
     prompts = class_prompts(labelled.classes, kind=settings.prompt_kind, language=settings.language)
-    with _whole_folder(out) as folder:
+    with whole_folder(out, last="metrics.json") as folder:
         looks: list[Array] = []
         embeddings = encode_files(
             model,
@@ -143,13 +128,10 @@ def evaluate(
         )
         vectors = class_embeddings(model, prompts, ensemble=settings.ensemble)
         patients = cohort.patients()
-        predictions = Predictions(
-            truth=labelled.truth,
-            logits=zero_shot_logits(embeddings, vectors, logit_scale=model.logit_scale),
-            groups=patient_indices([patients[row] for row in labelled.rows]),
-            classes=tuple(concept.id for concept in labelled.classes),
-            positive=labelled.positive,
-            grades=tuple(int(c.grade or 0) for c in labelled.classes) if labelled.graded else None,
+        predictions = predictions_of(
+            labelled,
+            zero_shot_logits(embeddings, vectors, logit_scale=model.logit_scale),
+            patient_indices([patients[row] for row in labelled.rows]),
         )
         resampler = Resampler(
             groups=predictions.groups, resamples=settings.bootstrap, seed=settings.seed, level=settings.confidence
@@ -164,18 +146,49 @@ def evaluate(
         if settings.linear_probe:
             progress.say("fitting linear probes in patient-disjoint folds")
             found["linear_probe"] = probe(embeddings, predictions, resampler, seed=settings.seed)
+        if settings.few_shot:
+            progress.say(f"fitting few-shot probes, {settings.few_shot_draws} draws each")
+            found["few_shot"] = few_shot(
+                embeddings,
+                predictions,
+                resampler,
+                shots=settings.few_shot,
+                draws=settings.few_shot_draws,
+                seed=settings.seed,
+            )
         if parts:
             found["subgroups"] = {name: subgroup_table(predictions, part, resampler) for name, part in parts.items()}
         if settings.figures:
             names = [concept.name() for concept in labelled.classes]
             draw_figures(folder, predictions, found, resampler, names=names, bins=settings.bins)
+            if settings.few_shot:
+                draw_probes(folder, found, classes=len(names))
         document = _document(settings, model, cohort, labelled, prompts, predictions, found)
+        document["contamination"] = None if contamination is None else dict(contamination)
+        document["caveats"] += [str(text) for text in (contamination or {}).get("caveats", ())]
         write_json(folder / "metrics.json", document)
         write_json(folder / "run.json", _run(settings, model, cohort, labelled, prompts))
         _write_predictions(folder / "predictions.csv", cohort, labels, labelled, predictions)
-    written = (path for path in out.iterdir() if not path.name.endswith(PARTIAL_SUFFIX))
-    files = sorted(written, key=lambda path: (path.name != "metrics.json", path.name))
-    return EvaluateResult(out=out, metrics=document, files=tuple(files))
+    return EvaluateResult(out=out, document=document, files=files_of(out, first="metrics.json"))
+
+
+def predictions_of(labelled: LabelledRows, logits: Array, groups: Indices) -> Predictions:
+    """What a model said about labelled rows.
+
+    Args:
+        labelled: The rows and their classes.
+        logits: float64 (n, classes).
+        groups: Patient index of each row, int64 (n,).
+    """
+    return Predictions(
+        truth=labelled.truth,
+        logits=logits,
+        groups=groups,
+        classes=tuple(concept.id for concept in labelled.classes),
+        positive=labelled.positive,
+        grades=tuple(int(concept.grade or 0) for concept in labelled.classes) if labelled.graded else None,
+        normal=next((place for place, concept in enumerate(labelled.classes) if concept.is_normal), None),
+    )
 
 
 def _document(
@@ -210,6 +223,14 @@ def _document(
         for index, name in enumerate(classes)
     }
     del document["sensitivity_at_specificity"]
+    if predictions.referred is not None:
+        truth, scores = predictions.referred[predictions.truth], referable_score(predictions)
+        document["referable"]["classes"] = [
+            name for name, sent in zip(classes, predictions.referred, strict=True) if sent
+        ]
+        document["referable"]["threshold_log_odds"] = {
+            f"{level:g}": _finite(threshold_at(truth, scores, level)) for level in settings.specificities
+        }
     return {
         **document,
         "schema": SCHEMA,
@@ -243,11 +264,12 @@ def _document(
         "prompts_per_class": {c.id: len(texts) for c, texts in zip(prompts.classes, prompts.texts, strict=True)},
         "settings": settings.resolved(),
         "settings_sha256": settings.digest(),
-        "caveats": _caveats(predictions, known=known, simulated=cohort.simulated),
+        "caveats": caveats_of(predictions, known=known, simulated=cohort.simulated),
     }
 
 
-def _caveats(predictions: Predictions, *, known: bool, simulated: bool) -> list[str]:
+def caveats_of(predictions: Predictions, *, known: bool, simulated: bool) -> list[str]:
+    """What a reader of any score on these images has to know."""
     caveats = ["the eyes of this cohort are simulated: no score here speaks of real eyes"] if simulated else []
     if not known:
         caveats.append(
@@ -285,44 +307,18 @@ def _run(
 def _write_predictions(
     path: Path, cohort: Cohort, labels: list[str], labelled: LabelledRows, predictions: Predictions
 ) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "label", "class", "prediction", *(f"score_{name}" for name in predictions.classes)])
-    for place, row in enumerate(labelled.rows):
-        writer.writerow(
-            [
-                cohort.files[row],
-                labels[row],
-                predictions.classes[predictions.truth[place]],
-                predictions.classes[predictions.predicted[place]],
-                *(f"{value:.9g}" for value in predictions.probabilities[place]),
-            ]
-        )
-    with atomic_path(path) as partial:
-        # It names real files: nobody else may read it, not even while it is being written.
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text.getvalue())
-
-
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` that becomes `out` when all went well, and vanishes when not."""
-    place = Path(os.path.abspath(out))  # noqa: PTH100 - lexical, so that "." has a name
-    staging = place.with_name(f".{place.name}.{os.getpid()}{PARTIAL_SUFFIX}")
-    with storage_errors(out):
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        try:
-            yield staging
-            if place.exists():
-                # Someone may stand in this folder, so it stays, and is filled; what readers look for comes last.
-                for path in sorted(staging.iterdir(), key=lambda path: (path.name == "metrics.json", path.name)):
-                    path.replace(place / path.name)
-            else:
-                staging.replace(place)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    heading = ["file", "label", "class", "prediction", *(f"score_{name}" for name in predictions.classes)]
+    rows = [
+        [
+            str(cohort.files[row]),
+            labels[row],
+            predictions.classes[predictions.truth[place]],
+            predictions.classes[predictions.predicted[place]],
+            *(f"{value:.9g}" for value in predictions.probabilities[place]),
+        ]
+        for place, row in enumerate(labelled.rows)
+    ]
+    write_private_table(path, heading, rows)
 
 
 def _finite(value: float) -> float | None:

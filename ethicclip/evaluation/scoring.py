@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ class Predictions:
         classes: Ids of the classes.
         positive: Index of the positive class when there are two.
         grades: Grade of each class when the classes are grades, else None.
+        normal: Index of the class without disease, None when there is none.
     """
 
     truth: Indices
@@ -47,6 +48,7 @@ class Predictions:
     classes: tuple[str, ...]
     positive: int | None = None
     grades: tuple[int, ...] | None = None
+    normal: int | None = None
 
     @functools.cached_property
     def predicted(self) -> Indices:
@@ -68,6 +70,20 @@ class Predictions:
         """Patients with at least one image of each class, (classes,)."""
         return patients_by_class(self.truth, self.groups, len(self.classes))
 
+    @functools.cached_property
+    def referred(self) -> Flags | None:
+        """Which classes send a patient to an eye doctor, bool (classes,); None where that says nothing new.
+
+        Grades of `REFERABLE_GRADE` and above; among conditions every disease, where there is more than one.
+        """
+        if self.grades is not None:
+            flags = np.array(self.grades) >= REFERABLE_GRADE
+        elif self.normal is not None and len(self.classes) > 2:
+            flags = np.arange(len(self.classes)) != self.normal
+        else:
+            return None
+        return None if flags.all() or not flags.any() else flags
+
 
 def patients_by_class(truth: Indices, groups: Indices, classes: int) -> Indices:
     """How many patients have an image of each class, int64 (classes,)."""
@@ -84,13 +100,18 @@ def score(predictions: Predictions, resampler: Resampler, *, specificities: tupl
     ):
         statistics |= more_statistics
         scores |= more_scores
-    nested: dict[str, Any] = {}
-    for path, estimate in resampler.estimates(statistics, scores).items():
-        place = nested
+    return nested(resampler.estimates(statistics, scores))
+
+
+def nested(estimates: Mapping[ScorePath, Estimate]) -> dict[str, Any]:
+    """Estimates by path as mappings within mappings."""
+    whole: dict[str, Any] = {}
+    for path, estimate in estimates.items():
+        place = whole
         for part in path[:-1]:
             place = place.setdefault(part, {})
         place[path[-1]] = estimate
-    return nested
+    return whole
 
 
 def confusion_scores(
@@ -149,7 +170,19 @@ def _classification(predictions: Predictions) -> tuple[dict[str, Statistic], dic
             scores["confusion", "share", name, other] = cell
             if row == column:
                 scores["sensitivity", name] = cell
+        others = predictions.truth != row
+        scores["specificity", name] = Score(
+            statistic="confusion",
+            value=functools.partial(_specificity, index=row),
+            rows=others,
+            rarest=len(np.unique(predictions.groups[others])),
+            undefined="no image of another class",
+        )
     return {"confusion": compute}, scores
+
+
+def _specificity(counts: Array, *, index: int) -> Array:
+    return np.asarray(metrics.specificities(counts)[..., index])
 
 
 def _share(counts: Array, *, row: int, column: int) -> Array:
@@ -238,28 +271,51 @@ def _calibration(predictions: Predictions, bins: int) -> tuple[dict[str, Statist
 def _referable(
     predictions: Predictions, specificities: tuple[float, ...]
 ) -> tuple[dict[str, Statistic], dict[ScorePath, Score]]:
-    if predictions.grades is None:
+    if predictions.referred is None:
         return {}, {}
-    referred = np.array(predictions.grades) >= REFERABLE_GRADE
-    if referred.all() or not referred.any():
-        return {}, {}
+    truth = predictions.referred[predictions.truth]
+    called = predictions.referred[predictions.predicted]
     compute, found = ranking_scores(
-        referred[predictions.truth],
+        truth,
         referable_score(predictions),
         predictions.groups,
         statistic="referable",
         specificities=specificities,
     )
-    return {"referable": compute}, {("referable", *path): made for path, made in found.items()}
+    scores: dict[ScorePath, Score] = {("referable", *path): made for path, made in found.items()}
+
+    def decide(weights: Weights) -> Array:
+        return metrics.recalls(metrics.confusion(truth.astype(np.int64), called.astype(np.int64), 2, weights))
+
+    patients = patients_by_class(truth.astype(np.int64), predictions.groups, 2)
+    for column, name in ((1, "sensitivity"), (0, "specificity")):
+        scores["referable", "own_decision", name] = Score(
+            statistic="referral",
+            value=functools.partial(_column, index=column),
+            rows=truth == bool(column),
+            rarest=int(patients[column]),
+            undefined="no image on this side",
+        )
+    return {"referable": compute, "referral": decide}, scores
 
 
 def referable_score(predictions: Predictions) -> Array:
-    """Log-odds that the grade is referable: log-sum-exp of those logits less that of the others, (n,)."""
-    referred = np.array(predictions.grades) >= REFERABLE_GRADE
+    """Log-odds that the class is a referred one: log-sum-exp of those logits less that of the others, (n,).
+
+    Raises:
+        ValueError: No class is referred, or all are.
+    """
+    referred = predictions.referred
+    if referred is None:
+        raise ValueError("these classes do not divide into referred ones and others")
     return np.asarray(
         np.logaddexp.reduce(predictions.logits[:, referred], axis=1)
         - np.logaddexp.reduce(predictions.logits[:, ~referred], axis=1)
     )
+
+
+def _column(table: Array, *, index: int) -> Array:
+    return table[:, index]
 
 
 def to_json(value: Any) -> Any:

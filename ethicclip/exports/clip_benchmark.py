@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ethicclip.errors import BadInputError
 from ethicclip.files import require_empty_or_absent, write_bytes, write_text
+from ethicclip.imaging.containers import read_encoded
 from ethicclip.terms import Condition, UnknownLabelError, condition_for, name
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def from_cohort(cohort: Cohort, out: Path, *, label_column: str = "label") -> Wr
         file = cohort.files[number]
         suffix = file.suffix.lower().lstrip(".")
         if suffix in {"jpg", "jpeg", "png", "webp"}:
-            return file.read_bytes(), {"jpeg": "jpg"}.get(suffix, suffix)
+            return read_encoded(file), {"jpeg": "jpg"}.get(suffix, suffix)
         return _as_png(cohort.image(number)), "png"
 
     return _write(rows, image, out, restricted=not cohort.simulated)

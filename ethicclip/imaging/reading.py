@@ -16,6 +16,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from ethicclip.errors import BadInputError
+from ethicclip.imaging.containers import read_encoded
+from ethicclip.imaging.dicom import looks_like_dicom, read_dicom
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -30,8 +32,12 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", "
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(folder: Path, *, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Path]:
     """All image files below `folder`, sorted, hidden files and folders left out.
+
+    Args:
+        folder: Where to look.
+        suffixes: Lower-case endings that count as images.
 
     Raises:
         BadInputError: The folder is missing or holds no image.
@@ -41,13 +47,13 @@ def list_images(folder: Path) -> list[Path]:
     found = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in suffixes
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     )
     if not found:
         raise BadInputError(
-            f"the folder {folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})", next_step="Check the path."
+            f"the folder {folder} holds no image ({', '.join(sorted(suffixes))})", next_step="Check the path."
         )
     return found
 
@@ -56,7 +62,8 @@ def read_image(source: Path | bytes, *, name: str = "", max_side: int | None = N
     """Decode one image to uint8 RGB of shape (height, width, 3), upright.
 
     Args:
-        source: A file, or the encoded bytes.
+        source: A file, a path that leads into an archive (`ethicclip.imaging.containers`), or the encoded bytes.
+            A DICOM photograph is read where pydicom is installed (`ethicclip.imaging.dicom`).
         name: What to call it in an error message; the path by default.
         max_side: Shrink (never enlarge) so that the longer side is at most this many pixels.
             JPEG files are then decoded at a reduced scale, which is several times faster.
@@ -66,9 +73,14 @@ def read_image(source: Path | bytes, *, name: str = "", max_side: int | None = N
     """
     label = name or (str(source) if isinstance(source, Path) else f"an image of {len(source)} bytes")
     try:
-        data = source.read_bytes() if isinstance(source, Path) else source
+        data = read_encoded(source) if isinstance(source, Path) else source
     except OSError as error:
         raise BadInputError(f"{label} cannot be read: {error.strerror}") from None
+    if looks_like_dicom(data):
+        pixels = Image.fromarray(read_dicom(data, label=label, max_pixels=MAX_PIXELS))
+        if min(pixels.size) < MIN_SIDE:
+            raise BadInputError(f"{label} has {pixels.width} x {pixels.height} pixels; {MIN_SIDE} a side are needed")
+        return _shrunk(pixels, max_side)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -88,6 +100,10 @@ def read_image(source: Path | bytes, *, name: str = "", max_side: int | None = N
         raise BadInputError(f"{label} is a decompression bomb: over {MAX_PIXELS} pixels") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError) as error:
         raise BadInputError(f"{label} is not a readable image: {error or type(error).__name__}") from None
+    return _shrunk(pixels, max_side)
+
+
+def _shrunk(pixels: Image.Image, max_side: int | None) -> Pixels:
     if max_side is not None and max(pixels.size) > max_side:
         scale = max_side / max(pixels.size)
         size = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))

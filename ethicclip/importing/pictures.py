@@ -14,6 +14,8 @@ from PIL import Image
 
 from ethicclip.errors import BadInputError
 from ethicclip.imaging import Pixels, read_image
+from ethicclip.imaging.containers import read_encoded
+from ethicclip.imaging.dicom import looks_like_dicom
 
 MAX_FILE_BYTES = 512 << 20
 """Above any photograph; a larger file is refused unread."""
@@ -38,9 +40,9 @@ class PictureRules:
             BadInputError: The file is missing, too large, or not a picture that can be read.
         """
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
+            if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
                 raise BadInputError(f"{path} is a file of over {MAX_FILE_BYTES >> 20} MiB")
-            data = path.read_bytes()
+            data = read_encoded(path)
         except OSError as error:
             raise BadInputError(f"{path} cannot be read: {error.strerror}") from None
         pixels = read_image(data, name=str(path), max_side=self.max_side)
@@ -49,7 +51,7 @@ class PictureRules:
 
     def _kept(self, data: bytes) -> str:
         """The suffix under which the bytes can stay, or "" when they cannot."""
-        if not self.keep_bytes:
+        if not self.keep_bytes or looks_like_dicom(data):
             return ""
         with Image.open(io.BytesIO(data)) as image:
             if self.max_side is not None and max(image.size) > self.max_side:

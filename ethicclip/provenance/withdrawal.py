@@ -27,8 +27,17 @@ _GROUPS = {
     "model": "models",
     "verdict": "audits",
     "metrics": "evaluations",
+    "comparison": "evaluations",
+    "retrieval": "evaluations",
 }
-_RUNS = {"audit-leakage": "audits", "generate": "generators", "evaluate": "evaluations", "split": "cohorts and splits"}
+_RUNS = {
+    "audit-leakage": "audits",
+    "generate": "generators",
+    "evaluate": "evaluations",
+    "evaluate-retrieval": "evaluations",
+    "compare": "evaluations",
+    "split": "cohorts and splits",
+}
 _LIMITS = (
     "A person who stands in a table under another id is not found by this one.",
     "Copies that were handed on are outside the ledger: whoever received an artifact named here has to be told.",

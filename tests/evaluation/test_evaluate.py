@@ -65,6 +65,14 @@ def test_scores_of_painted_eyes(result: EvaluateResult) -> None:
         estimate = found[name]
         assert 0 < estimate["low"] < estimate["estimate"] < estimate["high"] <= 1
         assert (estimate["n"], estimate["patients"]) == (24, 12)
+    assert found["specificity"]["normal"]["estimate"] == pytest.approx(15 / 16)
+    assert found["specificity"]["normal"]["n"] == 16
+    # Disease against none: the eye painted as normal is the one that is not sent.
+    assert found["referable"]["classes"] == ["diabetic_retinopathy", "cataract"]
+    assert found["referable"]["own_decision"]["sensitivity"]["estimate"] == pytest.approx(15 / 16)
+    assert found["referable"]["own_decision"]["specificity"]["estimate"] == 1.0
+    assert found["referable"]["sensitivity_at"]["0.9"]["estimate"] == pytest.approx(15 / 16)
+    assert found["referable"]["threshold_log_odds"]["0.9"] > 0
     assert found["counts"]["by_class"]["cataract"] == {"images": 8, "patients": 4}
     assert found["counts"]["cohort_images"] == 27
     assert found["skipped"] == {"multiple": 1, "other": 1}
@@ -157,6 +165,7 @@ def test_grades_have_a_kappa_and_a_referable_score(tmp_path: Path) -> None:
     # The model reads "diabetic" in the prompts of 2 and 3 alike: 3 goes to the first of equals or to its twin.
     assert found["quadratic_kappa"]["estimate"] > 0.5
     assert found["referable"]["auroc"]["estimate"] == 1.0
+    assert found["referable"]["classes"] == ["2", "3"]
     assert found["class_names"]["3"] == "severe non-proliferative diabetic retinopathy"
 
 
@@ -255,6 +264,15 @@ def test_a_linear_probe_on_request(eyes: Path, tmp_path: Path) -> None:
     assert "not zero-shot" in result.metrics["linear_probe"]["note"]
     assert result.metrics["linear_probe"]["balanced_accuracy"]["estimate"] > 0.8
     assert any(line.startswith("linear probe") for line in result.lines())
+
+
+def test_few_shots_have_lines_and_a_figure(eyes: Path, tmp_path: Path) -> None:
+    result = run(eyes, tmp_path / "out", few_shot=(1, 2, 9), few_shot_draws=3, linear_probe=True, figures=True)
+    shots = result.metrics["few_shot"]["shots"]
+    assert shots["2"]["balanced_accuracy"]["estimate"] > 0.8
+    assert "too few" in shots["9"]["reason"]
+    assert sum(line.startswith("few-shot probe") for line in result.lines()) == 3
+    assert {"probes.svg", "probes.png"} <= {path.name for path in result.files}
 
 
 def test_an_empty_folder_with_what_a_killed_run_left_is_used(

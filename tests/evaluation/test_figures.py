@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ethicclip.evaluation import figures
+from ethicclip.evaluation import compare_figures, figures
 from ethicclip.evaluation.bootstrap import Resampler
+from ethicclip.evaluation.paired import paired_scores
+from ethicclip.evaluation.representations import compare_representations
 from ethicclip.evaluation.scoring import Predictions, score
 from ethicclip.evaluation.single_statistics import baselines
 from ethicclip.evaluation.subgroups import subgroup_table
@@ -35,7 +38,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, classes: int, *, grad
         canvas.draw()
         kept[stem.name] = figure
 
-    monkeypatch.setattr(figures, "_save", keep)
+    monkeypatch.setattr(figures, "save_figure", keep)
+    monkeypatch.setattr(compare_figures, "save_figure", keep)
     rng = np.random.default_rng(0)
     truth = np.tile(np.arange(classes), 12)
     logits = rng.standard_normal((len(truth), classes)) + 2 * np.eye(classes)[truth]
@@ -47,6 +51,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, classes: int, *, grad
         classes=tuple(f"c{index}" for index in range(classes)),
         positive=1 if classes == 2 else None,
         grades=tuple(range(classes)) if grades else None,
+        normal=0,
     )
     resampler = Resampler(groups=groups, resamples=100)
     found = score(scored, resampler, specificities=(0.8,), bins=10)
@@ -55,6 +60,31 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, classes: int, *, grad
     parts = ["a camera with quite a long name" if index % 3 else "男" for index in range(len(truth))]
     found["subgroups"] = {"camera": subgroup_table(scored, parts, resampler)}
     figures.draw_figures(tmp_path, scored, found, resampler, names=NAMES[:classes], bins=10)
+    other = replace(scored, logits=logits + 0.5 * rng.standard_normal(logits.shape))
+    compared = paired_scores(scored, other, resampler)
+    words = {"a": "en", "b": "zh", "b_minus_a": "zh_minus_en"}
+    renamed = {
+        name: {words.get(key, key): value for key, value in entry.items()}
+        for name, entry in compared.items()
+        if name not in ("auroc_one_vs_rest", "agreement")
+    }
+    by_class = {
+        name: {words[key]: value for key, value in entry.items()}
+        for name, entry in compared["auroc_one_vs_rest"].items()
+    }
+    compare_figures.draw_comparison(
+        tmp_path,
+        {
+            "scores": compared,
+            "languages": {"a": {"scores": {**renamed, "auroc_one_vs_rest": by_class}}, "b": {"reason": "one language"}},
+            "representations": compare_representations(
+                logits, other.logits, groups, truth, count=5, permutations=20, seed=0, level=0.95
+            ),
+        },
+        names={"a": "a run with quite a long name", "b": "学习"},
+        classes=dict(zip(scored.classes, NAMES, strict=False)),
+        positive=classes == 2,
+    )
     return kept
 
 
@@ -62,7 +92,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, classes: int, *, grad
 @pytest.mark.filterwarnings("error:Glyph")
 def test_every_label_is_inside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, classes: int, grades: bool) -> None:
     kept = drawn(monkeypatch, tmp_path, classes, grades=grades)
-    assert set(kept) == {"scores", "confusion", "roc", "reliability", "subgroups"}
+    compared = {"differences", "languages_a", "likeness"}
+    assert set(kept) == {"scores", "confusion", "roc", "reliability", "subgroups"} | compared
     for name, figure in kept.items():
         width, height = figure.canvas.get_width_height()
         for text in figure.findobj(Text):

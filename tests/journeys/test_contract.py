@@ -76,7 +76,27 @@ OPTIONS = {
         "--set",
     },
     "privacy budget": {"--epsilon", "--delta", "--population", "--unit"},
-    "evaluate": {"--cohort", "--label-column", "--classes", "--prompts", "--out", "--seed"},
+    "evaluate": {
+        "--cohort",
+        "--pairs",
+        "--label-column",
+        "--classes",
+        "--prompts",
+        "--trained-on",
+        "--known-overlap",
+        "--out",
+        "--seed",
+    },
+    "compare": {
+        "--cohort",
+        "--label-column",
+        "--classes",
+        "--prompts",
+        "--trained-on",
+        "--known-overlap",
+        "--out",
+        "--seed",
+    },
     "report": {"--out", "--audience", "--format", "--title", "--subject"},
     "verify": {"--head", "--key", "--heads-file", "--artifacts"},
     "runs": set(),
@@ -90,7 +110,18 @@ OPTIONS = {
 """A new flag is a decision: it is added here with the change that brings it."""
 
 IMPORTS = {"import synfundus", "import folder", "import cohort"}
-CONFIGURED = {"generate", *IMPORTS, "split", "audit-leakage", "train", "audit-model", "evaluate", "report", "demo"}
+CONFIGURED = {
+    "generate",
+    *IMPORTS,
+    "split",
+    "audit-leakage",
+    "train",
+    "audit-model",
+    "evaluate",
+    "compare",
+    "report",
+    "demo",
+}
 
 LEDGERLESS = {"privacy plan", "privacy budget"}
 """They read and write no evidence."""
