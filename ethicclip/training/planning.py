@@ -93,6 +93,5 @@ def plan(
         samples_per_s=round(order.batch_size / stepping, 1),
         seconds=round(seconds, 1),
         disk_bytes=weights_bytes + 3 * kept,  # while the third checkpoint is written, two older ones are there
-        + 3 * 3 * weights_bytes,  # while the third checkpoint is written, two older ones are there
         measured_steps=measured,
     )
