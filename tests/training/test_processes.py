@@ -36,7 +36,7 @@ def test_shares_are_the_batch():
 
 
 def test_torchrun_gives_the_curve_of_one_process(tmp_path):
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "ETHICCLIP_HOME": str(tmp_path / "keys")}
     arguments = [*COMMAND.split(), "--out", str(tmp_path / "two"), "--ledger", str(tmp_path / "l.duckdb"), "--json"]
     done = subprocess.run(
         [sys.executable, *arguments], env=env, capture_output=True, text=True, timeout=540, check=False
