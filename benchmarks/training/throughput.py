@@ -3,9 +3,9 @@
     python benchmarks/training/throughput.py [--quick] [--pairs 256] [--rounds 5] [--compile]
 
 Both train the `tiny` config with CLIP's own loss on the same phantom JPEG files in fp32 on one CPU thread, decoding in
-the process itself, in turns: ours, theirs, ours, ... A round is two epochs; the ratio is theirs' seconds over ours for the
-same number of pairs, its interval a t-interval over the logarithms of the rounds' ratios. Both augment each in its own
-way. The later rows: our default recipe, which learns more in a step (soft targets, prompt bank, masks); our loader
+the process itself, in turns: ours, theirs, ours, ... A round is two epochs; the ratio is theirs' seconds over ours for
+the same number of pairs, its interval a t-interval over the logarithms of the rounds' ratios. Both augment each in its
+own way. The later rows: our default recipe, which learns more in a step (soft targets, prompt bank, masks); our loader
 alone; a run that is stopped and resumed against one that is not. `--compile` adds the step with torch.compile.
 Writes benchmarks/results/training-throughput.json.
 """

@@ -26,7 +26,7 @@ def command(
     pairs: Annotated[
         list[str],
         typer.Argument(
-            help="Pair sets, and streams such as phantom:200000,size=224,seed=3; mixed freely, by weight as A@0.7 B@0.3."
+            help="Pair sets, and streams such as phantom:200000,size=224,seed=3; mixed freely, or by weight: A@2 B@1."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],

@@ -65,6 +65,8 @@ def test_run_folder_is_complete(finished):
         "open_clip_config.json",
         "open_clip_model.safetensors",
         "run.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
     }
     run = json.loads((finished / "run.json").read_text())
     assert run["finished"]
