@@ -197,7 +197,7 @@ class Trainer:
         phrases = None if seen[0].bank is None else seen[0].bank.detach().requires_grad_()
         everyone = self._processes
         loss = self._contrast(everyone.rows(image), everyone.rows(text), phrases, bank, everyone.items(batch.labels))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         # Every process has these whole: together they shall count once.
         for shared in (self._towers.logit_scale, getattr(self._towers, "logit_bias", None), phrases):
             if shared is not None and shared.grad is not None:

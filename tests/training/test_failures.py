@@ -79,3 +79,14 @@ def test_a_full_disk_loses_no_finished_step_that_was_kept(tmp_path, monkeypatch,
     assert [row.loss for row in read_log(out / "log.csv")] == [
         row.loss for row in read_log(tmp_path / "whole" / "log.csv")
     ]
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [(["--validation", "v"], "--validation"), (["--tensorboard"], "--tensorboard"), (["b@2"], "weights of sets")],
+)
+def test_a_private_run_has_no_choice_of_weights_and_no_second_set_of_curves(tmp_path, capsys, extra, named):
+    pairs = "a@1" if named == "weights of sets" else "a"
+    command = ["train", pairs, *extra, "--out", str(tmp_path / "run"), "--epsilon", "1"]
+    assert run(command) == ExitCode.USAGE
+    assert f"a private run has no {named}" in capsys.readouterr().err
