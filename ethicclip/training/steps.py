@@ -209,7 +209,7 @@ class Trainer:
             one = see(number, maps=dense) if again else seen[number]
             features = [(one.image, image.grad[part]), (one.text, text.grad[part])]  # type: ignore[index]
             if one.bank is not None and phrases is not None:
-                features.append((one.bank, phrases.grad))  # type: ignore[arg-type]
+                features.append((one.bank, phrases.grad))
             pairs: list[tuple[torch.Tensor, torch.Tensor | None]] = [
                 (tensor, gradient) for tensor, gradient in features if tensor.requires_grad
             ]
