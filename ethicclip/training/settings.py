@@ -11,7 +11,7 @@ from ethicclip.settings import Settings
 
 Objective = Literal["clip", "soft_clip", "siglip"]
 Language = Literal["en", "zh"]
-_NOT_PRIVATE = ("average", "chunk", "recompute", "compile", "pretrained", "frozen", "validate_steps")
+_NOT_PRIVATE = ("average", "chunk", "recompute", "pretrained", "frozen", "validate_steps")
 Tuning = Literal["not stated", "not on private data", "on private data, unaccounted", "on private data, in the budget"]
 
 
@@ -113,7 +113,6 @@ class TrainSettings(Settings):
             the loss of the whole batch and once for its gradient (Gao et al. 2021, 2101.06983): the same step to
             rounding, in a chunk's memory. Towers with BatchNorm normalise each chunk by itself. None takes the batch.
         recompute: Keep few activations and compute them again in the backward pass: less memory, more time.
-        compile: Compile the towers with torch.compile, which needs a C++ compiler; see decision 58.
         pretrained: Weights to begin with: a run folder, a weights file, or `open_clip:TAG`, which open_clip downloads.
         pretrained_towers: Which towers take them; the other begins fresh.
         frozen: A tower that is not trained; it must be pretrained.
@@ -147,7 +146,6 @@ class TrainSettings(Settings):
     average: Annotated[float, Field(gt=0, lt=1)] | None = None
     chunk: Annotated[int, Field(ge=1)] | None = None
     recompute: bool = False
-    compile: bool = False
     pretrained: str | None = None
     pretrained_towers: Literal["both", "image", "text"] = "both"
     frozen: Literal["image", "text"] | None = None

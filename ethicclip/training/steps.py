@@ -331,10 +331,6 @@ def _prepare(settings: TrainSettings, towers: Any) -> None:
             raise UsageError(
                 f"the model {settings.model!r} cannot recompute activations: {error}", next_step="Set chunk instead."
             ) from None
-    if settings.compile:
-        towers.visual.compile()
-        if hasattr(towers, "text"):
-            towers.text.compile()
 
 
 @contextlib.contextmanager
