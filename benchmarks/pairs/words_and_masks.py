@@ -27,8 +27,8 @@ from ethicclip.pairs.masks import encode_masks
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 LANGUAGES = ("en", "zh")
-CONTEXT = 96
-"""Tokens that `tiny` and `nano` read of a caption, start and end mark included."""
+CONTEXT = 80
+"""Tokens that `tiny` and `small` read of a caption, start and end mark included."""
 
 
 def wordings(name: str, language: str) -> list[str]:
@@ -49,9 +49,9 @@ def squeezed(text: str) -> str:
 
 def captions(count: int, tokenized: int) -> dict[str, Any]:
     """Distinct first captions of `count` findings; tokens and surviving diagnoses of `tokenized` of them."""
-    from open_clip.tokenizer import SimpleTokenizer
+    from ethicclip.clip.vocabulary import CompactTokenizer, shipped_merges
 
-    tokenizer = SimpleTokenizer()
+    tokenizer = CompactTokenizer(shipped_merges("fundus-1"), CONTEXT)
     engine = PhantomEngine(GenerateSettings(count=count))
     result: dict[str, Any] = {}
     for place, language in enumerate(LANGUAGES):

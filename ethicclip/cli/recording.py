@@ -27,6 +27,8 @@ _MODEL_FILES = {
     "open_clip_model.safetensors": "model",
     "open_clip_config.json": "model_config",
     "ethicclip_model.json": "model_config",
+    "tokenizer.json": "model_config",
+    "tokenizer_config.json": "model_config",
     "README.md": "model_card",
     "run.json": "training_run",
     "log.csv": "training_log",

@@ -2,10 +2,12 @@
 
 A stream is written ``phantom:COUNT[,NAME=VALUE...]`` with the names of `generate`'s settings, such as
 ``phantom:200000,size=256,seed=3,findings.dr_grade=3``. The settings file's ``generate`` section is what it starts from.
+Any source may end with ``@WEIGHT``: how often it is drawn from beside the others.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from ethicclip.provenance import Artifact
 
 STREAM = "phantom:"
+
+_WEIGHTED = re.compile(r"(.+)@(\d+(?:\.\d+)?)")
 
 _EXAMPLE = "Write for example phantom:200000 or phantom:200000,size=256,seed=3."
 
@@ -51,6 +55,30 @@ def open_sources(names: Sequence[str], config: Path | None) -> list[PairSet | Ph
         streams[eyes] = name
         sources.append(stream)
     return sources
+
+
+def split_weights(names: Sequence[str]) -> tuple[list[str], list[float] | None]:
+    """Take ``@WEIGHT`` off the sources.
+
+    Returns:
+        The sources without, and the weights; None where no source has one.
+
+    Raises:
+        UsageError: Some sources have a weight and others have none, or a weight is not positive.
+    """
+    parted = [_WEIGHTED.fullmatch(name) for name in names]
+    if not any(parted):
+        return list(names), None
+    bare = [name for name, found in zip(names, parted, strict=True) if found is None]
+    if bare:
+        raise UsageError(
+            f"the source {bare[0]!r} has no weight and others have one",
+            next_step=f"Write {bare[0]}@1, or give no weights: then every pair comes once an epoch.",
+        )
+    weights = [float(found[2]) for found in parted if found]
+    if not all(0 < weight < float("inf") for weight in weights):
+        raise UsageError(f"the weights {weights} are not all positive", next_step="Leave away what has no weight.")
+    return [found[1] for found in parted if found], weights
 
 
 def _eyes(stream: PhantomStream) -> str:

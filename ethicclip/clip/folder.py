@@ -1,7 +1,7 @@
 """Models on disk: open_clip's own two files, and ours for what open_clip does not know.
 
-A folder holds `open_clip_config.json`, `open_clip_model.safetensors` and `ethicclip_model.json` (preprocessing); a model
-with a compact vocabulary also `tokenizer.json` and `tokenizer_config.json`.
+A folder holds `open_clip_config.json`, `open_clip_model.safetensors` and `ethicclip_model.json` (preprocessing); a
+model with a compact vocabulary also `tokenizer.json` and `tokenizer_config.json`.
 A pickle can run code when it is read, so pickled weights are refused; a `.pt` file that the user names is read by
 `torch.load(weights_only=True)`, which builds tensors only.
 """

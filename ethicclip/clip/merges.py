@@ -1,16 +1,18 @@
 """Learns the merges of a byte-pair vocabulary from texts: which neighbouring pieces become one token, in order.
 
-Byte-pair encoding as CLIP's tokenizer reads it (Sennrich et al. 2016, 1508.07909, on bytes): words are cut by open_clip's
-own pattern, a word's last byte carries an end mark, and any text stays encodable because every byte is a token.
+Byte-pair encoding as CLIP's tokenizer reads it (Sennrich et al. 2016, 1508.07909, on bytes): words are cut by
+open_clip's own pattern, a word's last byte carries an end mark, and any text stays encodable because every byte is a
+token.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import open_clip
+from open_clip.tokenizer import SimpleTokenizer, bytes_to_unicode
 
 from ethicclip.errors import BadInputError
 
@@ -26,7 +28,7 @@ def count_words(texts: Iterable[str], tokenizer: Any | None = None) -> Counter[s
         texts: Any.
         tokenizer: An open_clip `SimpleTokenizer`; the default one when None.
     """
-    cutter: Any = tokenizer or open_clip.SimpleTokenizer()
+    cutter: Any = tokenizer or SimpleTokenizer()
     words: Counter[str] = Counter()
     for text in texts:
         words.update(cutter.pat.findall(cutter.clean_fn(text)))
@@ -53,7 +55,7 @@ def learn_merges(
     """
     if not words:
         raise BadInputError("there are no words to learn a vocabulary from", next_step="Give texts.")
-    letters = open_clip.tokenizer.bytes_to_unicode()
+    letters = bytes_to_unicode()
     values = {letter: byte for byte, letter in letters.items()}
     merges = list(base[:count])
     ranks = {merge: rank for rank, merge in enumerate(merges)}
@@ -64,7 +66,7 @@ def learn_merges(
     pairs: Counter[Merge] = Counter()
     homes: dict[Merge, set[int]] = defaultdict(set)
     for index, spelling in enumerate(pieces):
-        for pair in zip(spelling, spelling[1:], strict=False):
+        for pair in itertools.pairwise(spelling):
             pairs[pair] += times[index]
             homes[pair].add(index)
     while len(merges) < count:
@@ -81,10 +83,10 @@ def learn_merges(
         for index in sorted(homes[best]):
             before = pieces[index]
             after = _merged(before, best)
-            for pair in zip(before, before[1:], strict=False):
+            for pair in itertools.pairwise(before):
                 pairs[pair] -= times[index]
                 homes[pair].discard(index)
-            for pair in zip(after, after[1:], strict=False):
+            for pair in itertools.pairwise(after):
                 pairs[pair] += times[index]
                 homes[pair].add(index)
             pieces[index] = after
@@ -97,7 +99,7 @@ def _spelled(word: str, letters: Mapping[int, str], ranks: Mapping[Merge, int]) 
     pieces = [letters[byte] for byte in word.encode()]
     pieces[-1] += _END
     while True:
-        found = [ranks[pair] for pair in zip(pieces, pieces[1:], strict=False) if pair in ranks]
+        found = [ranks[pair] for pair in itertools.pairwise(pieces) if pair in ranks]
         if not found:
             return pieces
         first = min(found)

@@ -1,10 +1,10 @@
 """Compact vocabularies: a byte-pair tokenizer for captions of this field, stored in the model's folder.
 
-CLIP's own vocabulary has 49,408 tokens for English and cuts a Chinese character into two or three: a small model is then
-mostly token embedding, and half of the Chinese captions lose their end. A vocabulary here has a few thousand tokens for
-both languages; every byte is one of them, so that any text can be encoded. It is open_clip's `SimpleTokenizer` with other
-merges. Plain open_clip reads the same tokenizer from the folder's `tokenizer.json` through transformers
-(docs/decisions/0055-compact-vocabulary.md).
+CLIP's own vocabulary has 49,408 tokens for English and cuts a Chinese character into two or three: a small model is
+then mostly token embedding, and half of the Chinese captions lose their end. A vocabulary here has a few thousand
+tokens for both languages; every byte is one of them, so that any text can be encoded. It is open_clip's
+`SimpleTokenizer` with other merges. Plain open_clip reads the same tokenizer from the folder's `tokenizer.json` through
+transformers (docs/decisions/0055-compact-vocabulary.md).
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 PREFIX = "ethicclip/"
 """What a config's `hf_tokenizer_name` begins with where the tokenizer is of this kind."""
 
+# open_clip is untyped and re-exports without saying so.
+_open_clip: Any = open_clip
+
 _END = "</w>"
 
 Merge = tuple[str, str]
@@ -46,7 +49,7 @@ class CompactTokenizer:
         self.merges = tuple(merges)
         self.context_length = context_length
         text = "\n".join(["#version: 0.2", *(" ".join(merge) for merge in self.merges)])
-        self._inner: Any = open_clip.SimpleTokenizer(io.BytesIO(gzip.compress(text.encode())))
+        self._inner: Any = _open_clip.SimpleTokenizer(io.BytesIO(gzip.compress(text.encode())))
         self.vocab_size = int(self._inner.vocab_size)
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
@@ -148,7 +151,7 @@ def compact_tokenizer(text_config: dict[str, Any], folder: Path | None = None) -
     tokenizer = CompactTokenizer(merges, int(text_config["context_length"]))
     if tokenizer.vocab_size != text_config["vocab_size"]:
         raise BadInputError(
-            f"the vocabulary {name} has {tokenizer.vocab_size} tokens, the model's embedding {text_config['vocab_size']}",
+            f"the vocabulary {name} has {tokenizer.vocab_size} tokens, the embedding {text_config['vocab_size']}",
             next_step=f"Restore {TOKENIZER_FILE} and open_clip_config.json of one and the same model.",
         )
     return tokenizer

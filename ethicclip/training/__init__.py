@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ethicclip.training.loop import TrainResult as TrainResult
+    from ethicclip.training.finishing import TrainResult as TrainResult
     from ethicclip.training.loop import train as train
     from ethicclip.training.planning import TrainPlan as TrainPlan
     from ethicclip.training.planning import plan as plan
@@ -17,7 +17,7 @@ _HOMES = {
     "PrivateSettings": "ethicclip.training.settings",
     "PrivateTrainResult": "ethicclip.training.private",
     "TrainPlan": "ethicclip.training.planning",
-    "TrainResult": "ethicclip.training.loop",
+    "TrainResult": "ethicclip.training.finishing",
     "TrainSettings": "ethicclip.training.settings",
     "plan": "ethicclip.training.planning",
     "train": "ethicclip.training.loop",

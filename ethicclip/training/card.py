@@ -27,11 +27,13 @@ def model_card(run: dict[str, Any]) -> str:
     private = run["differential_privacy"] is not None
     objective = run["differential_privacy"]["mechanism"] if private else settings["objective"]
     size_of_step = f"{run['batch_size']} {run['differential_privacy']['unit'] if private else 'pair'}s"
-    origins = sorted({source["origin"] for source in data})
+    start = run.get("pretrained") or {}
+    origins = sorted({source["origin"] for source in data} | set(start.get("origins") or ()))
     origin = origins[0] if len(origins) == 1 else "mixed"
-    licences = sorted({source["licence"] for source in data})
+    licences = sorted({source["licence"] for source in data} | set(start.get("licences") or ()))
     rows = "\n".join(
-        f"| {number} | {source['pairs']} | {source['origin']} | {source['licence']} | `{source['digest'][:16]}` |"
+        f"| {number} | {source['pairs']}{_weighed(source)} | {source['origin']} | {source['licence']} "
+        f"| `{source['digest'][:16]}` |"
         for number, source in enumerate(data, start=1)
     )
     streams = "".join(_streamed(number, source) for number, source in enumerate(data, start=1))
@@ -57,7 +59,7 @@ objective `{objective}`; {run["steps"]:,} steps of {size_of_step}; seed {setting
 {rows}
 
 {streams}The licences of the data are carried over to the weights: {"; ".join(licences)}.
-
+{_beginning(start)}{_choice(run)}
 ## Privacy
 
 {_privacy(run["differential_privacy"], origin)}
@@ -80,6 +82,36 @@ lacks the preprocessing of `ethicclip_model.json`: feed it tensors from `ethiccl
 A research model. Scores on real eyes are not part of this card: measure them with `ethicclip evaluate`.
 Not a medical device, not for diagnosis.
 """
+
+
+def _weighed(source: dict[str, Any]) -> str:
+    return f" (weight {source['weight']:g})" if "weight" in source else ""
+
+
+def _beginning(start: dict[str, Any]) -> str:
+    """Where the first weights came from, when they were not drawn."""
+    if not start:
+        return ""
+    towers = " and ".join(start["towers"])
+    known = (
+        "The licences of its data are among those above."
+        if start["licences"] is not None
+        else "What it was trained on, and under which licence it may be used, is not known here: ask its makers."
+    )
+    return f"\nThe {towers} tower began with `{start['source']}` (sha256 `{start['sha256'][:16]}`). {known}\n"
+
+
+def _choice(run: dict[str, Any]) -> str:
+    """Which step's weights these are, when they are not the last one's."""
+    weights = run.get("weights") or {}
+    if weights.get("kept") == "best":
+        aside = run["validation"]
+        return (
+            f"\nThe weights are those of step {weights['step']:,}: the lowest loss of {weights['validations']} "
+            f"validations on {weights['pairs']} pairs kept aside (origin {aside['origin']}, digest "
+            f"`{aside['digest'][:16]}`).\n"
+        )
+    return "\nThe weights are a moving average over the steps.\n" if weights.get("kept") == "average" else ""
 
 
 def _streamed(number: int, source: dict[str, Any]) -> str:

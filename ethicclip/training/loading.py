@@ -215,7 +215,10 @@ class Loader:
             if len(self._cache) < self._room:
                 self._cache[index] = prepared
         epoch = self._order.epoch(request.step)
-        examples = [self._recipe.example(item, epoch) for item in items]
+        # Where sets repeat within an epoch, each time shows another caption and another augmentation.
+        views = getattr(self._order, "views", None)
+        turns = [epoch] * len(items) if views is None else views(request.step)
+        examples = [self._recipe.example(item, turn) for item, turn in zip(items, turns, strict=True)]
         self.seconds_waited += time.perf_counter() - started
         return Batch(
             step=request.step,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ethicclip.errors import BadInputError
 from ethicclip.training.loading import Loader
-from ethicclip.training.loop import build_model, recipe_of
-from ethicclip.training.order import EpochOrder
+from ethicclip.training.loop import build_model, check_weights, order_of, recipe_of
 from ethicclip.training.settings import TrainSettings
 from ethicclip.training.steps import Trainer
 
@@ -57,7 +56,9 @@ class TrainPlan:
         )
 
 
-def plan(settings: TrainSettings, sources: Sequence[PairSource]) -> TrainPlan:
+def plan(
+    settings: TrainSettings, sources: Sequence[PairSource], *, weights: Sequence[float] | None = None
+) -> TrainPlan:
     """Do a few steps in memory and say what the whole run would take.
 
     Raises:
@@ -67,7 +68,8 @@ def plan(settings: TrainSettings, sources: Sequence[PairSource]) -> TrainPlan:
     count = sum(len(source) for source in sources)
     if count < 2:
         raise BadInputError(f"{count} pairs: contrastive training needs at least 2", next_step="Generate more pairs.")
-    order = EpochOrder(count, settings.batch_size, settings.seed)
+    check_weights(sources, weights)
+    order = order_of(settings, sources, weights)
     total_steps = settings.epochs * order.steps_per_epoch
     model = build_model(settings)
     trainer = Trainer(settings, model, total_steps)
@@ -81,7 +83,8 @@ def plan(settings: TrainSettings, sources: Sequence[PairSource]) -> TrainPlan:
             trainer.step(batch)
         stepping = (time.perf_counter() - started) / measured
     seconds = total_steps * stepping + order.steps_per_epoch * decoding
-    weights = 4 * model.parameter_count()
+    weights_bytes = 4 * model.parameter_count()
+    kept = (3 if settings.average is None else 4) * weights_bytes
     return TrainPlan(
         pairs=count,
         steps=total_steps,
@@ -89,6 +92,6 @@ def plan(settings: TrainSettings, sources: Sequence[PairSource]) -> TrainPlan:
         parameters=model.parameter_count(),
         samples_per_s=round(order.batch_size / stepping, 1),
         seconds=round(seconds, 1),
-        disk_bytes=weights + 3 * 3 * weights,  # while the third checkpoint is written, two older ones are there
+        disk_bytes=weights_bytes + 3 * kept,  # while the third checkpoint is written, two older ones are there
         measured_steps=measured,
     )

@@ -29,14 +29,29 @@ CARD_FILE = "README.md"
 CHECKPOINTS = "checkpoints"
 
 
-def identity(settings: TrainSettings, sources: Sequence[PairSource]) -> dict[str, Any]:
-    """What makes two runs the same run: settings and data."""
-    return {
+def identity(
+    settings: TrainSettings,
+    sources: Sequence[PairSource],
+    *,
+    weights: Sequence[float] | None = None,
+    validation: PairSource | None = None,
+    pretrained: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What makes two runs the same run: settings, data and what they begin with."""
+    data = [_source(source) for source in sources]
+    if weights is not None:
+        data = [{**source, "weight": weight} for source, weight in zip(data, weights, strict=True)]
+    run: dict[str, Any] = {
         "schema": SCHEMA,
         "settings": settings.resolved(),
         "settings_sha256": settings.digest(),
-        "data": [_source(source) for source in sources],
+        "data": data,
     }
+    if validation is not None:
+        run["validation"] = _source(validation)
+    if pretrained is not None:
+        run["pretrained"] = pretrained
+    return run
 
 
 def _source(source: PairSource) -> dict[str, Any]:
@@ -131,9 +146,21 @@ def _differences(found: dict[str, Any], run: dict[str, Any]) -> list[str]:
     if len(old) != len(new):
         lines.append(f"pair sets: the run has {len(old)}, now {len(new)}")
     lines += [
-        f"pair set {number}: the run has {one['pairs']} pairs with digest {str(one['digest'])[:16]}, "
-        f"now {other['pairs']} with {str(other['digest'])[:16]}"
+        f"pair set {number}: the run has {_short(one)}, now {_short(other)}"
         for number, (one, other) in enumerate(zip(old, new, strict=False), start=1)
         if one != other
     ]
+    for name in ("validation", "pretrained"):
+        if found.get(name) != run.get(name):
+            lines.append(f"{name}: the run has {_short(found.get(name))}, now {_short(run.get(name))}")
     return lines
+
+
+def _short(source: dict[str, Any] | None) -> str:
+    """What a source or pretrained weights are told apart by."""
+    if source is None:
+        return "none"
+    if "sha256" in source:
+        return f"{source['source']} with sha256 {str(source['sha256'])[:16]}"
+    weight = f" and weight {source['weight']}" if "weight" in source else ""
+    return f"{source['pairs']} pairs with digest {str(source['digest'])[:16]}{weight}"

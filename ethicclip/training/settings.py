@@ -11,6 +11,7 @@ from ethicclip.settings import Settings
 
 Objective = Literal["clip", "soft_clip", "siglip"]
 Language = Literal["en", "zh"]
+_NOT_PRIVATE = ("average", "chunk", "recompute", "pretrained", "frozen", "validate_steps")
 Tuning = Literal["not stated", "not on private data", "on private data, unaccounted", "on private data, in the budget"]
 
 
@@ -110,6 +111,17 @@ class TrainSettings(Settings):
             `training.steps.choose_dtype`.
         device: "cpu", "cuda", or "auto": the GPU when there is one.
         seed: Of weights, order, captions and augmentation.
+        average: Decay of a moving average of the weights, which is then what is validated and exported, such as 0.999;
+            None exports the weights of the last step.
+        chunk: Largest number of pairs a process holds at a time. A larger batch is embedded in chunks twice, once for
+            the loss of the whole batch and once for its gradient (Gao et al. 2021, 2101.06983): the same step to
+            rounding, in a chunk's memory. Towers with BatchNorm normalise each chunk by itself. None takes the batch.
+        recompute: Keep few activations and compute them again in the backward pass: less memory, more time.
+        pretrained: Weights to begin with: a run folder, a weights file, or `open_clip:TAG`, which open_clip downloads.
+        pretrained_towers: Which towers take them; the other begins fresh.
+        frozen: A tower that is not trained; it must be pretrained.
+        validate_steps: Steps between validations, where there are validation pairs; None validates after each epoch.
+        validation_public: Whoever sets it says that validation pairs showing real patients are public.
         checkpoint_steps: Steps between checkpoints.
         canaries: Pairs made up for `audit-model`, each put in with probability one half.
         privacy: Train with differential privacy; then `batch_size` is the expected number of units a step.
@@ -137,6 +149,14 @@ class TrainSettings(Settings):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None
+    chunk: Annotated[int, Field(ge=1)] | None = None
+    recompute: bool = False
+    pretrained: str | None = None
+    pretrained_towers: Literal["both", "image", "text"] = "both"
+    frozen: Literal["image", "text"] | None = None
+    validate_steps: Annotated[int, Field(ge=1)] | None = None
+    validation_public: bool = False
     checkpoint_steps: Annotated[int, Field(ge=1)] = 200
     canaries: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     privacy: PrivateSettings | None = None
@@ -147,3 +167,23 @@ class TrainSettings(Settings):
         if not languages or len(set(languages)) != len(languages):
             raise ValueError("name each caption language once, and at least one")
         return languages
+
+    @model_validator(mode="after")
+    def _frozen_knows_something(self) -> Self:
+        if self.frozen is not None and (self.pretrained is None or self.frozen not in self.given_towers):
+            raise ValueError(f"the {self.frozen} tower is frozen and not pretrained: it would stay as it was drawn")
+        return self
+
+    @model_validator(mode="after")
+    def _private_runs_have_their_own(self) -> Self:
+        typed = [name for name in _NOT_PRIVATE if getattr(self, name) not in (None, False)]
+        if self.privacy is not None and typed:
+            raise ValueError(f"a private run has no {', '.join(typed)}")
+        return self
+
+    @property
+    def given_towers(self) -> tuple[str, ...]:
+        """The towers that `pretrained` fills."""
+        if self.pretrained is None:
+            return ()
+        return ("image", "text") if self.pretrained_towers == "both" else (self.pretrained_towers,)

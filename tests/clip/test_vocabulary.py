@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ethicclip import clip
 from ethicclip.clip.merges import count_words, learn_merges
-from ethicclip.clip.shipped import builtin_folder
+from ethicclip.clip.model import ClipModel, build, tokenizer_for
 from ethicclip.clip.vocabulary import CompactTokenizer, shipped_merges
 from ethicclip.errors import BadInputError
 
@@ -118,10 +118,14 @@ def test_a_broken_vocabulary_is_named(tmp_path, damage):
 
 
 def test_models_from_before_keep_their_tokenizer(tmp_path: Path):
-    model = clip.load(builtin_folder())
-    assert model.config["text_cfg"]["vocab_size"] == 49408
-    assert not isinstance(model.tokenizer, CompactTokenizer)
-    expected = open_clip.SimpleTokenizer(context_length=96)(TEXTS[:2])
-    assert torch.equal(model.tokenizer(TEXTS[:2]), expected)
+    config = clip.create("nano").config
+    del config["text_cfg"]["hf_tokenizer_name"]
+    config["text_cfg"]["vocab_size"] = 49408
+    towers, tokenizer = build(config, name="old"), tokenizer_for(config)
+    assert not isinstance(tokenizer, CompactTokenizer)
+    preprocess = clip.FundusPreprocess(size=64)
+    model = ClipModel(model=towers, tokenizer=tokenizer, preprocess=preprocess, config=config)
     clip.save(model, tmp_path)
     assert not (tmp_path / "tokenizer.json").exists()
+    expected = open_clip.SimpleTokenizer(context_length=32)(TEXTS[:2])
+    assert torch.equal(clip.load(tmp_path).tokenizer(TEXTS[:2]), expected)

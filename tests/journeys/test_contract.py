@@ -60,6 +60,8 @@ OPTIONS = {
         "--canary-seed",
         "--workers",
         "--dry-run",
+        "--validation",
+        "--tensorboard",
     },
     "audit-model": {"--members", "--non-members", "--out", "--shadows", "--seed"},
     "privacy plan": {

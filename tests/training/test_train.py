@@ -65,6 +65,8 @@ def test_run_folder_is_complete(finished):
         "open_clip_config.json",
         "open_clip_model.safetensors",
         "run.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
     }
     run = json.loads((finished / "run.json").read_text())
     assert run["finished"]
@@ -174,7 +176,7 @@ def test_resume_with_other_settings_or_data_names_the_difference(tmp_path, monke
     interrupted(out, monkeypatch, after=5, error=MemoryError())
     with pytest.raises(BadInputError, match=r"learning_rate: the run has 0\.003, now 0\.1"):
         train(QUICK.model_copy(update={"learning_rate": 0.1}), [ToySource()], out, resume=True)
-    with pytest.raises(BadInputError, match="digest toy-1, now 48 with toy-2"):
+    with pytest.raises(BadInputError, match="digest toy-1, now 48 pairs with digest toy-2"):
         train(QUICK, [ToySource(digest="toy-2")], out, resume=True)
     with pytest.raises(BadInputError, match="the run has 1, now 2"):
         train(QUICK, [ToySource(), ToySource()], out, resume=True)
