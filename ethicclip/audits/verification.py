@@ -121,13 +121,17 @@ def _best_map(
     source: Doubles, target: Doubles, turn: Doubles, growth: Doubles, tolerances: Tolerances
 ) -> tuple[Doubles, Flags]:
     """The affine map with the most agreeing matches, and which they are."""
-    here = source[:, 0] + 1j * source[:, 1]
-    there = target[:, 0] + 1j * target[:, 1]
-    factor = np.exp(growth + 1j * turn)
+    # Single precision: every match against every other is most of the work, and the tolerance is coarse.
+    here = (source[:, 0] + 1j * source[:, 1]).astype(np.complex64)
+    there = (target[:, 0] + 1j * target[:, 1]).astype(np.complex64)
+    growth = growth.astype(np.float32)
+    factor = np.exp(growth + 1j * turn).astype(np.complex64)
     shift = there - factor * here
-    error = factor[:, None] * here[None, :] + (shift[:, None] - there[None, :])
-    reach = tolerances.place_coarse * np.maximum(1.0, np.exp(growth))
-    heading = np.exp(1j * turn)
+    error = factor[:, None] * here[None, :]
+    error += shift[:, None]
+    error -= there[None, :]
+    reach = np.float32(tolerances.place_coarse) * np.maximum(np.float32(1.0), np.exp(growth))
+    heading = np.exp(1j * turn).astype(np.complex64)
     agree = (
         (error.real**2 + error.imag**2 < (reach**2)[:, None])
         & (np.outer(heading.real, heading.real) + np.outer(heading.imag, heading.imag) > np.cos(tolerances.direction))

@@ -46,8 +46,8 @@ class Recipe:
         contrast, edge: Thresholds of the detector.
     """
 
-    side: int = 256
-    keypoints: int = 600
+    side: int = 192
+    keypoints: int = 400
     spread: float = 0.5
     zooms: tuple[float, ...] = (1.0, 0.6, 0.36)
     blur: float = 1.0
