@@ -1,9 +1,9 @@
 """Exact nearest neighbours of global descriptors, in bounded memory, on a GPU where there is one.
 
 Nothing is subsampled and nothing approximated: a missed neighbour is a missed leak. FAISS multiplies blocks of
-both sides in float32; whatever the rounding of that could hide among the k nearest is computed again in float64, because
-``|x|^2 + |y|^2 - 2xy`` loses duplicates to cancellation exactly where they matter. What rounding cannot hide is left
-alone: the second look costs a few hundredths of the product.
+both sides in float32; whatever the rounding of that could hide among the k nearest is computed again in float64,
+because ``|x|^2 + |y|^2 - 2xy`` loses duplicates to cancellation exactly where they matter. What rounding cannot hide
+is left alone: the second look costs a few hundredths of the product.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ scaled by its longer side, and the features' own scale invariance takes up the r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -82,7 +82,7 @@ def working_frame(image: Pixels, *, side: int, field: FieldOfView | None = None)
     eroded = cv2.erode(padded, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0 if field.found else 1)[1:-1, 1:-1]
     return Frame(
         pixels=np.ascontiguousarray(pixels, dtype=np.uint8),
-        mask=eroded.astype(np.bool_) & ~_painted(np.asarray(pixels, dtype=np.uint8), target),
+        mask=eroded.astype(np.bool_),
         centre=((field.centre_x - left) * scale, (field.centre_y - top) * scale),
         radius=min(field.radius * scale, side / 1.3),
         scale=scale,
@@ -91,19 +91,24 @@ def working_frame(image: Pixels, *, side: int, field: FieldOfView | None = None)
     )
 
 
-def _painted(pixels: Pixels, target: float) -> Mask:
-    """Where a picture is covered by one flat colour, with a margin: bars, boxes, erased parts.
+def without_paint(frame: Frame, *, unit: float) -> Frame:
+    """The frame with what one flat colour covers taken out of its mask, with a margin: bars, boxes, erased parts.
 
     No part of a photograph is free of grain over so wide an area. The corners of a box would otherwise take the
     keypoints, and its edge the contrast, of the eye beside it.
+
+    Args:
+        frame: The picture in its working frame.
+        unit: Radius of a whole field, working pixels.
     """
-    core = np.ones((2 * max(2, round(0.5 * _FLAT_WIDTH * target)) + 1,) * 2, dtype=np.uint8)
-    span = cv2.absdiff(cv2.dilate(pixels, core), cv2.erode(pixels, core)).max(axis=2)
+    core = np.ones((2 * max(2, round(0.5 * _FLAT_WIDTH * unit)) + 1,) * 2, dtype=np.uint8)
+    span = cv2.absdiff(cv2.dilate(frame.pixels, core), cv2.erode(frame.pixels, core)).max(axis=2)
     flat = (span <= _FLAT).astype(np.uint8)
     if not flat.any():
-        return np.zeros(flat.shape, dtype=np.bool_)
-    margin = len(core) + 2 * max(2, round(_FLAT_MARGIN * target))
-    return cv2.dilate(flat, np.ones((margin, margin), dtype=np.uint8)).astype(np.bool_)
+        return frame
+    margin = len(core) + 2 * max(2, round(_FLAT_MARGIN * unit))
+    painted = cv2.dilate(flat, np.ones((margin, margin), dtype=np.uint8)).astype(np.bool_)
+    return replace(frame, mask=frame.mask & ~painted)
 
 
 def vessel_plane(frame: Frame, *, blur: float, clip_limit: float, unit: float) -> Plane:
@@ -138,7 +143,7 @@ def vessel_plane(frame: Frame, *, blur: float, clip_limit: float, unit: float) -
 
 
 def _without_grain(green: Plane, mask: Mask) -> Plane:
-    """A very noisy plane with its noise averaged over like patches (Buades, Coll and Morel 2005), any other as it is."""
+    """A very noisy plane averaged over like patches (Buades, Coll and Morel 2005), any other as it is."""
     sigma = _noise(green.astype(np.float32), mask)
     if sigma <= _GRAINY:
         return green
