@@ -66,7 +66,7 @@ def summary(scores: np.ndarray, kinds: np.ndarray) -> dict[str, Any]:
 def one_seed(arguments: argparse.Namespace, cohort: Cohort, seed: int) -> dict[str, Any]:
     """One split, one set of planted copies, all detectors."""
     linked = arguments.data / "same_eye_pairs.csv"
-    reference, control, clean = divide(cohort, linked, seed, arguments.reference, arguments.clean)
+    reference, control, clean = divide(cohort, linked, seed, arguments.reference, arguments.clean, arguments.control)
     copies = {"ordinary": arguments.copies, "harsh": arguments.copies, "foreign": arguments.foreign}
     images = Planted(clean, reference, copies, seed)
     settings = AuditSettings(
@@ -149,7 +149,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="cohort of real eyes")
     parser.add_argument("--reference", type=int, default=1000, help="reference images")
-    parser.add_argument("--clean", type=int, default=1000, help="clean images; the rest is the control")
+    parser.add_argument("--clean", type=int, default=1000, help="clean images of other patients")
+    parser.add_argument(
+        "--control", type=int, default=None, help="control images; as many as reference ones by default"
+    )
     parser.add_argument("--copies", type=int, default=20, help="planted copies of each kind of the package's ladders")
     parser.add_argument("--foreign", type=int, default=4, help="planted copies of each kind of the other hand's ladder")
     parser.add_argument("--descriptor", default="local")

@@ -45,16 +45,21 @@ def people(cohort: Cohort, pairs: Sequence[tuple[int, int]]) -> list[str]:
     return [root(patient) for patient in patients]
 
 
-def divide(cohort: Cohort, linked: Path, seed: int, reference: int, clean: int) -> tuple[Cohort, Cohort, Cohort]:
-    """Reference and clean of at least so many images, the rest of the people as the control; people stay together."""
+def divide(
+    cohort: Cohort, linked: Path, seed: int, reference: int, clean: int, control: int | None = None
+) -> tuple[Cohort, Cohort, Cohort]:
+    """Reference, control and clean of at least so many images as far as they last; people stay together.
+
+    The control is as large as the reference unless it is said otherwise.
+    """
     whose = np.array(people(cohort, same_eyes(cohort, linked)))
     names, counts = np.unique(whose, return_counts=True)
     order = np.random.default_rng([seed, 9]).permutation(len(names))
     ends = np.cumsum(counts[order])
     first = int(np.searchsorted(ends, reference)) + 1
     second = int(np.searchsorted(ends, ends[first - 1] + clean)) + 1
-    # The control is as large as the reference at most, so that a small run is small.
-    third = int(np.searchsorted(ends, ends[min(second, len(ends)) - 1] + reference)) + 1
+    rest = reference if control is None else control
+    third = int(np.searchsorted(ends, ends[min(second, len(ends)) - 1] + rest)) + 1
     parts = (order[:first], order[second:third], order[first:second])
     found = [cohort.subset(np.flatnonzero(np.isin(whose, names[part])).tolist()) for part in parts]
     return found[0], found[1], found[2]
