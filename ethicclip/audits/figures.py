@@ -18,7 +18,7 @@ from matplotlib.patches import ConnectionPatch
 from ethicclip.audits.comparison import Pair
 from ethicclip.audits.describing import Pictures
 from ethicclip.audits.description.local import LocalFeatures
-from ethicclip.audits.naming import name_transformation
+from ethicclip.audits.naming import name_relation, name_transformation
 from ethicclip.audits.overlays import Laid, lay, square
 from ethicclip.audits.power import SILENCE, KindPower
 from ethicclip.files import atomic_path
@@ -48,7 +48,7 @@ class SheetPair:
         verified = ", confirmed" if self.confirmed else ""
         return (
             f"{number}.  score {self.pair.score:.0f}   {self.pair.verification.inliers} inliers   "
-            f"{name_transformation(self.pair)}   [{self.rule}{verified}]"
+            f"{name_relation(self.pair)}: {name_transformation(self.pair)}   [{self.rule}{verified}]"
         )
 
 
