@@ -1,4 +1,4 @@
-"""The same eye at another visit: is the partner of a repeat photograph found, at a false-match rate of one in a thousand?
+"""The same eye at another visit: is the partner of a repeat photograph found, at a false-match rate of 1e-3?
 
 Each photograph of a listed pair (one eye under two patient ids) is asked about as a synthetic image would be, among its
 partner and many photographs of other people; the partner is found when it is the best match and its score passes the
@@ -117,7 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print(
         f"false matches among {found['strangers']} photographs of other people: {found['false_match_rate']:.4f} "
-        f"(95 % upper limit by bootstrap over people {found['false_match_upper']:.4f}), threshold {found['threshold']:.1f}"
+        f"(95 % upper limit by bootstrap over people {found['false_match_upper']:.4f}), "
+        f"threshold {found['threshold']:.1f}"
     )
     print(f"highest strangers {[round(x, 1) for x in found['highest_strangers']]}, lowest partners ", end="")
     print([round(x, 1) for x in found["lowest_partners"]])
