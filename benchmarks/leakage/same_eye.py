@@ -28,7 +28,7 @@ from ethicclip.audits.describing import describe
 from ethicclip.audits.description.local import Recipe
 from ethicclip.audits.naming import ANOTHER_PHOTOGRAPH, name_relation
 from ethicclip.audits.retrieval import VoteSettings
-from ethicclip.audits.statistics import clopper_pearson
+from ethicclip.audits.statistics import clopper_pearson, upper_limit
 from ethicclip.audits.verification import Tolerances
 from ethicclip.cohorts import Cohort, read_cohort
 from ethicclip.progress import SILENT
@@ -91,6 +91,7 @@ def measure(data: Path, others: int) -> dict[str, Any]:
         "threshold": threshold,
         "false_match_rate": float(false.mean()),
         "false_match_upper": limit,
+        "false_match_upper_exact": upper_limit(len(set(patients[strange][false > 0])), len(set(patients[strange]))),
         "strangers": int(strange.sum()),
         "highest_strangers": ranked[:5].tolist(),
         "lowest_partners": np.sort([scores[place[asked]] for asked, _ in pairs])[:5].tolist(),
@@ -117,7 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print(
         f"false matches among {found['strangers']} photographs of other people: {found['false_match_rate']:.4f} "
-        f"(95 % upper limit by bootstrap over people {found['false_match_upper']:.4f}), "
+        f"(95 % upper limit by bootstrap over people {found['false_match_upper']:.4f}, "
+        f"exact {found['false_match_upper_exact']:.4f}), "
         f"threshold {found['threshold']:.1f}"
     )
     print(f"highest strangers {[round(x, 1) for x in found['highest_strangers']]}, lowest partners ", end="")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -137,25 +136,10 @@ def search(rows: int, columns: int, dimensions: int, k: int, rounds: int) -> dic
 
 def peak(queries: int, database: int, dimensions: int, asked: int) -> dict[str, Any]:
     """Peak resident memory of a process that holds both sets and asks for the neighbours of the first `asked`."""
-    command = [sys.executable, __file__, "--hold", *(str(n) for n in (queries, database, dimensions, asked))]
+    script = Path(__file__).parent / "measuring" / "memory.py"
+    command = [sys.executable, str(script), *(str(n) for n in (queries, database, dimensions, asked))]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
-
-
-def hold(queries: int, database: int, dimensions: int, asked: int) -> None:
-    """The other side of `peak`: print before and peak, bytes."""
-    rng = np.random.default_rng(0)
-    first, second = (np.empty((n, dimensions), dtype=np.float32) for n in (queries, database))
-    for matrix in (first, second):
-        for start in range(0, len(matrix), 4096):
-            part = matrix[start : start + 4096]
-            rng.standard_normal(out=part, dtype=np.float32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = timed(lambda: nearest(first[:asked], second, 10))
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    shape = [queries, database, dimensions]
-    document = {"shape": shape, "asked": asked, "held": 1024 * before, "peak": 1024 * after, "cpu": seconds[1]}
-    print(json.dumps(document))
 
 
 def show(found: dict[str, Any]) -> None:
@@ -180,11 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2, help="threads of audit, network and search alike")
     parser.add_argument("--out", type=Path, default=RESULTS / "leakage_speed.json")
     parser.add_argument("--quick", action="store_true", help="40 images a side, small searches")
-    parser.add_argument("--hold", type=int, nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    if arguments.hold:
-        hold(*arguments.hold)
-        return 0
     for limit in (torch.set_num_threads, cv2.setNumThreads, faiss.omp_set_num_threads):
         limit(arguments.workers)
     big = (100_000, 100_000, 512)
