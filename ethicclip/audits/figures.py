@@ -48,7 +48,7 @@ class SheetPair:
         verified = ", confirmed" if self.confirmed else ""
         return (
             f"{number}.  score {self.pair.score:.0f}   {self.pair.verification.inliers} inliers   "
-            f"{name_relation(self.pair)}: {name_transformation(self.pair)}   [{self.rule}{verified}]"
+            f"{name_transformation(self.pair)}   [{self.rule}{verified}]"
         )
 
 
@@ -102,7 +102,7 @@ def pair_page(
     figure.text(
         0.016,
         0.943,
-        "RESTRICTED: shows a patient's retina. "
+        f"RESTRICTED: shows a patient's retina. The match is a {name_relation(one.pair)}. "
         + ("The synthetic image is shown mirrored." if one.pair.flipped else "The synthetic image is shown as it is."),
         fontsize=9,
         color=_QUIET,
