@@ -12,7 +12,6 @@ Prints a table and writes JSON.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring.worlds import DATA, LADDERS, RESULTS, Planted, divide
+from measuring.worlds import DATA, LADDERS, RESULTS, Planted, divide, write_results
 from planted import average_precision
 
 from ethicclip.audits.description import pixel
@@ -109,9 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             cells = "".join(f"{entry[f'recall@{rate:g}']['estimate']:16.3f}" for rate in RATES)
             cells += "".join(f"{entry[f'first{k}']['estimate']:10.3f}" for k in FIRST)
             print(f"{name.public:28}{ladder:10}{cells}{entry['average_precision']:8.3f}{cost:13.1f}", flush=True)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"schema": "ethicclip/benchmark/1", "descriptors": found}, indent=2) + "\n")
-    print(f"written: {arguments.out.name}")
+    write_results(arguments.out, {"descriptors": found})
     return 0
 
 

@@ -13,7 +13,6 @@ at random many times. Prints tables and writes JSON.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from measuring.generators import draw_world, judged
-from measuring.worlds import DATA, LADDERS, RESULTS, Planted, divide, people, same_eyes
+from measuring.worlds import DATA, LADDERS, RESULTS, Planted, divide, people, same_eyes, write_results
 
 from ethicclip.audits.comparison import Comparer, Effort
 from ethicclip.audits.decision import Pool, calibrate, find, reveal
@@ -169,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     swaps = mirrored(some, arguments.seeds)
     print(f"sides swapped: {swaps} of {arguments.seeds} worlds give the mirrored result")
-    document: dict[str, Any] = {"schema": "ethicclip/benchmark/1", "simulated": rows, "mirrored": swaps}
+    document: dict[str, Any] = {"simulated": rows, "mirrored": swaps}
     if arguments.pool and arguments.data.is_dir():
         found = real_eyes(arguments.data, arguments.pool, arguments.clean, arguments.copies, arguments.seeds)
         document["real"] = found
@@ -189,9 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"skipped: real eyes are not at hand ({arguments.data} does not exist)")
     leaked = sum(row["leaks"] for row in rows if row["generator"] in {"mixture", "kernel"} and not row["copies"])
     print(f"LEAK called on a fit without copies: {leaked} of {4 * arguments.seeds}")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"written: {arguments.out.name}")
+    write_results(arguments.out, document)
     return 0
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from measuring.peers import peer_scores
-from measuring.worlds import DATA, LADDERS, RESULTS, Planted, divide
+from measuring.worlds import DATA, LADDERS, RESULTS, Planted, divide, write_results
 
 from ethicclip.audits import AuditSettings, audit_leakage
 from ethicclip.audits.statistics import clopper_pearson
@@ -172,9 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for seed in arguments.seeds:
         runs.append(one_seed(arguments, cohort, seed))
         show(runs[-1])
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"schema": "ethicclip/benchmark/1", "runs": runs}, indent=2) + "\n")
-    print(f"written: {arguments.out.name}")
+    write_results(arguments.out, {"runs": runs})
     return 0
 
 

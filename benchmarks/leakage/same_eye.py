@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring.worlds import DATA, RESULTS, people, same_eyes
+from measuring.worlds import DATA, RESULTS, people, same_eyes, write_results
 
 from ethicclip.audits.comparison import Comparer, Effort
 from ethicclip.audits.deduplication import numbered
@@ -124,9 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print(f"highest strangers {[round(x, 1) for x in found['highest_strangers']]}, lowest partners ", end="")
     print([round(x, 1) for x in found["lowest_partners"]])
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"schema": "ethicclip/benchmark/1", **found}, indent=2) + "\n")
-    print(f"written: {arguments.out.name}")
+    write_results(arguments.out, found)
     return 0
 
 

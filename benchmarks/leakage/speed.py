@@ -27,7 +27,7 @@ import faiss
 import numpy as np
 import timm
 import torch
-from measuring.worlds import DATA, RESULTS, Planted, divide
+from measuring.worlds import DATA, RESULTS, Planted, divide, write_results
 from PIL import Image
 from torchvision import transforms
 
@@ -172,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked: tuple[int, ...] = (4000, 8000)
     if arguments.quick:
         arguments.size, big, shapes, asked = 40, (4000, 4000, 64), [(500, 4000, 64, 10)], (500,)
-    document: dict[str, Any] = {"schema": "ethicclip/benchmark/1", "workers": arguments.workers}
+    document: dict[str, Any] = {"workers": arguments.workers}
     document["search"] = [search(*shape, 3) for shape in shapes]
     for one in document["search"]:
         print(f"search {one['shape']}: {one['ours']:.3f} s of processor, ", end="")
@@ -195,9 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(document["whole"])
     else:
         print(f"skipped: real eyes are not at hand ({arguments.data} does not exist)")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"written: {arguments.out.name}")
+    write_results(arguments.out, document)
     return 0
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,13 @@ ROOT = Path(__file__).parents[3]
 DATA = ROOT.parent / "shared" / "data" / "odir"
 RESULTS = ROOT / "benchmarks" / "results"
 LADDERS: dict[str, tuple[str, ...]] = {"ordinary": tuple(ORDINARY), "harsh": tuple(HARSH), "foreign": tuple(FOREIGN)}
+
+
+def write_results(out: Path, document: dict[str, Any]) -> None:
+    """Write a benchmark's JSON and say so."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"schema": "ethicclip/benchmark/1", **document}, indent=2) + "\n")
+    print(f"written: {out.name}")
 
 
 def same_eyes(cohort: Cohort, linked: Path) -> list[tuple[int, int]]:
