@@ -11,13 +11,13 @@ each aggregate: how often its 95 % interval holds the true value (coverage), and
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring.worlds import RESULTS, write_results
 
 from ethicclip.audits.aggregates.data_copying import ALARM, data_copying
 from ethicclip.audits.aggregates.likelihood import likelihood_divergence
@@ -26,7 +26,6 @@ from ethicclip.audits.aggregates.nearest_ratios import authenticity, distance_ra
 from ethicclip.audits.search import nearest
 from ethicclip.audits.statistics import clopper_pearson, reference_share
 
-RESULTS = Path(__file__).parents[1] / "results" / "leakage_aggregates.json"
 DIMENSIONS = 8
 PATIENTS = 100
 IMAGES = 200
@@ -125,11 +124,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS / "leakage_aggregates.json")
     parser.add_argument("--quick", action="store_true", help="40 worlds")
     arguments = parser.parse_args(argv)
     worlds = 40 if arguments.quick else arguments.worlds
-    document: dict[str, Any] = {"schema": "ethicclip/benchmark/1", "worlds": worlds, "coverage": {}, "alarms": {}}
+    document: dict[str, Any] = {"worlds": worlds, "coverage": {}, "alarms": {}}
     for share in (0.0, 0.3):
         found = coverage(worlds, share, arguments.seed)
         document["coverage"][str(share)] = found
@@ -145,9 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     risks = linkability(20 * worlds, arguments.seed)
     document["linkability"] = {"trials": 20 * worlds, "covered": risks}
     show("coverage of the linkability risk", risks, lambda hits: rate(hits, 20 * worlds))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"written: {arguments.out.name}")
+    write_results(arguments.out, document)
     return 0
 
 

@@ -12,7 +12,6 @@ Prints a table and writes JSON.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -20,18 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from planted import DATA, Planted, average_precision, divide
+from measuring.worlds import DATA, LADDERS, RESULTS, Planted, divide, write_results
+from planted import average_precision
 
 from ethicclip.audits.description import pixel
 from ethicclip.audits.description.learned import load_descriptor
 from ethicclip.audits.description.names import DescriptorName, parse_descriptors
 from ethicclip.audits.embedding import embed_pictures
-from ethicclip.audits.ladder import HARSH, ORDINARY
 from ethicclip.audits.statistics import clopper_pearson
 from ethicclip.cohorts import Cohort, read_cohort
 from ethicclip.progress import SILENT
 
-RESULTS = Path(__file__).parents[1] / "results" / "leakage_descriptors.json"
 RATES = (1e-2, 1e-3)
 FIRST = (1, 3, 10, 50)
 
@@ -58,8 +56,9 @@ def judged(found: np.ndarray, real: np.ndarray, images: Planted, reference: Coho
     sources = np.array([row for _, row, _ in images.items])
     rank = np.array([int(np.flatnonzero(order[i] == sources[i])[0]) for i in range(len(scores))])
     result: dict[str, Any] = {}
-    for ladder, members in (("ordinary", ORDINARY), ("harsh", HARSH)):
-        chosen = np.isin(images.kinds, list(members))
+    for ladder in ("ordinary", "harsh"):
+        members = [f"{ladder}/{kind}" for kind in LADDERS[ladder]]
+        chosen = np.isin(images.kinds, members)
         both = chosen | (images.kinds == "clean")
         entry: dict[str, Any] = {"average_precision": average_precision(scores[both], chosen[both])}
         for rate in RATES:
@@ -79,19 +78,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--descriptors", default="pixel,copy")
     parser.add_argument("--side", type=int, default=288, help="input of a TorchScript file")
     parser.add_argument("--copies", type=int, default=12, help="planted copies of each kind")
-    parser.add_argument("--share", type=float, default=1.0, help="share of the patients used")
+    parser.add_argument("--reference", type=int, default=1000, help="reference images")
+    parser.add_argument("--clean", type=int, default=1000, help="clean images of other patients")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the patients, two copies of each kind")
+    parser.add_argument("--out", type=Path, default=RESULTS / "leakage_descriptors.json")
+    parser.add_argument("--quick", action="store_true", help="100 reference and clean images, two copies of each kind")
     arguments = parser.parse_args(argv)
     if arguments.quick:
-        arguments.copies, arguments.share = 2, 0.1
+        arguments.copies, arguments.reference, arguments.clean = 2, 100, 100
     if not arguments.data.is_dir():
         print(f"skipped: real eyes are not at hand ({arguments.data} does not exist)")
         return 0
     linked = arguments.data / "same_eye_pairs.csv"
-    reference, _, clean = divide(read_cohort(arguments.data), linked, arguments.seed, arguments.share)
-    images = Planted(clean, reference, arguments.copies, arguments.seed)
+    reference, _, clean = divide(
+        read_cohort(arguments.data), linked, arguments.seed, arguments.reference, arguments.clean
+    )
+    copies = {"ordinary": arguments.copies, "harsh": arguments.copies}
+    images = Planted(clean, reference, copies, arguments.seed)
     print(f"{len(reference)} reference, {len(clean)} clean, {len(images) - len(clean)} planted copies")
     head = "".join(f"{f'recall at {rate:g}':>16}" for rate in RATES) + "".join(f"{f'first {k}':>10}" for k in FIRST)
     print(f"{'descriptor':28}{'ladder':10}{head}{'AP':>8}{'ms an image':>13}")
@@ -105,9 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             cells = "".join(f"{entry[f'recall@{rate:g}']['estimate']:16.3f}" for rate in RATES)
             cells += "".join(f"{entry[f'first{k}']['estimate']:10.3f}" for k in FIRST)
             print(f"{name.public:28}{ladder:10}{cells}{entry['average_precision']:8.3f}{cost:13.1f}", flush=True)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"schema": "ethicclip/benchmark/1", "descriptors": found}, indent=2) + "\n")
-    print(f"written: {arguments.out.name}")
+    write_results(arguments.out, {"descriptors": found})
     return 0
 
 

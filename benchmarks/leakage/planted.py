@@ -1,10 +1,12 @@
-"""Planted copies of real eyes: how many does the audit find, and how many do a perceptual hash and pixels find.
+"""Planted copies of real eyes: how many does the audit find, and how many do its peers, on the same images in one run.
 
-Reference, control and clean images come from disjoint patients. Every kind is planted the same number of times;
-all detectors rank the same images against the same reference, the mirror asked too. A detector's threshold is the score
-that the stated share of clean images passes. Prints a table and writes JSON.
+Reference, control and clean images come from disjoint people. Every kind is planted the same number of times, from
+distinct patients; all detectors rank the same images against the same reference, the mirror asked too. Ours is the
+ranking of ``scores.csv``. A detector's threshold is the score that the stated share of clean images passes. The third
+ladder is of another hand (`measuring.foreign`): the detector was not built beside it. Prints tables and writes JSON.
 
-    python benchmarks/leakage/planted.py --copies 20 --seeds 0
+    python benchmarks/leakage/planted.py
+    python benchmarks/leakage/planted.py --reference 240 --clean 240 --copies 6 --foreign 6 --descriptor local,copy
     python benchmarks/leakage/planted.py --quick
 """
 
@@ -12,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import shutil
 import sys
 import tempfile
 import time
@@ -21,115 +21,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from measuring.peers import peer_scores
+from measuring.worlds import DATA, LADDERS, RESULTS, Planted, divide, write_results
 
 from ethicclip.audits import AuditSettings, audit_leakage
-from ethicclip.audits.ladder import HARSH, KINDS, ORDINARY, plant
 from ethicclip.audits.statistics import clopper_pearson
 from ethicclip.cohorts import Cohort, read_cohort
-from ethicclip.imaging import Pixels, read_image
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data" / "odir"
-RESULTS = ROOT / "benchmarks" / "results" / "leakage_planted.json"
 RATES = (1e-3, 5e-3)
-
-
-class Planted:
-    """Clean images and planted copies, made when they are asked for."""
-
-    digest = "0" * 64
-
-    def __init__(self, clean: Cohort, reference: Cohort, copies: int, seed: int) -> None:
-        rng = np.random.default_rng([seed, 7])
-        _, first = np.unique(reference.patients(), return_index=True)
-        self.clean, self.reference, self.seed = clean, reference, seed
-        self.items: list[tuple[str, int, int]] = [("clean", i, -1) for i in range(len(clean))]
-        for kind in KINDS:
-            rows = rng.choice(first, size=min(copies, len(first)), replace=False)
-            others = rng.integers(0, len(clean), size=len(rows))
-            self.items += [(kind, int(row), int(other)) for row, other in zip(rows, others, strict=True)]
-        self.kinds = np.array([kind for kind, _, _ in self.items])
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def name(self, index: int) -> str:
-        """A name that sorts by number and gives the source away to the scorer only."""
-        kind, row, _ = self.items[index]
-        return f"{index:06d}:{kind}:{row}"
-
-    def image(self, index: int, max_side: int | None = None) -> Pixels:
-        """The clean image or the planted copy."""
-        kind, row, other = self.items[index]
-        if kind == "clean":
-            return self.clean.image(row, max_side=max_side)
-        rng = np.random.default_rng([self.seed, 8, index])
-        return plant(kind, self.reference.image(row, max_side=max_side), rng, other=self.clean.image(other))
-
-    def caption(self, index: int) -> str | None:
-        """No caption."""
-        return None
-
-    def sha256(self, index: int) -> str:
-        """Not used."""
-        return f"{index:064d}"
-
-
-def divide(cohort: Cohort, linked: Path, seed: int, share: float) -> tuple[Cohort, Cohort, Cohort]:
-    """Reference .4, control .4, clean .2 of the patients, known repeat photographs kept together."""
-    parent = {patient: patient for patient in cohort.patients()}
-
-    def root(patient: str) -> str:
-        while parent[patient] != patient:
-            patient = parent[patient]
-        return patient
-
-    if linked.is_file():
-        by_name = {file.name: patient for file, patient in zip(cohort.files, cohort.patients(), strict=True)}
-        with linked.open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                first, second = (root(by_name[Path(row[name]).name]) for name in ("file_a", "file_b"))
-                parent[first] = second
-    units = [root(patient) for patient in cohort.patients()]
-    names = sorted(set(units))
-    order = np.random.default_rng([seed, 9]).permutation(len(names))[: round(share * len(names))]
-    place = {names[i]: rank / len(order) for rank, i in enumerate(order)}
-    where = [place.get(unit, 2.0) for unit in units]
-    return (
-        cohort.subset([i for i, at in enumerate(where) if at < 0.4]),
-        cohort.subset([i for i, at in enumerate(where) if 0.4 <= at < 0.8]),
-        cohort.subset([i for i, at in enumerate(where) if 0.8 <= at < 1.0]),
-    )
-
-
-def perceptual_hash(image: Pixels) -> np.ndarray:
-    """The 64 signs of the lowest frequencies of a 32-pixel picture (pHash)."""
-    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
-    low = cv2.dct(small.astype(np.float32))[:8, :8].ravel()
-    return low > np.median(low[1:])
-
-
-def pixels(image: Pixels) -> np.ndarray:
-    """A centred, normalised 64-pixel grey picture."""
-    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (64, 64), interpolation=cv2.INTER_AREA)
-    centred = small.astype(np.float64).ravel() - small.mean()
-    return centred / max(float(np.linalg.norm(centred)), 1e-9)
-
-
-def peers(images: Planted, reference: Cohort) -> dict[str, np.ndarray]:
-    """Scores of the peers for each image, the mirror asked too; higher is nearer a reference picture."""
-    real = [read_image(file) for file in reference.files]
-    hashes = np.array([perceptual_hash(one) for one in real])
-    planes = np.array([pixels(one) for one in real])
-    scores: dict[str, list[float]] = {"perceptual hash": [], "64-px correlation": []}
-    for i in range(len(images)):
-        one = images.image(i)
-        both = (one, np.ascontiguousarray(one[:, ::-1]))
-        scores["perceptual hash"].append(-min(int((hashes != perceptual_hash(x)).sum(axis=1).min()) for x in both))
-        scores["64-px correlation"].append(max(float((planes @ pixels(x)).max()) for x in both))
-    return {name: np.array(values, dtype=float) for name, values in scores.items()}
+OURS = "ethicclip"
 
 
 def average_precision(scores: np.ndarray, copies: np.ndarray) -> float:
@@ -143,44 +44,59 @@ def summary(scores: np.ndarray, kinds: np.ndarray) -> dict[str, Any]:
     """Recall at the false-positive rates and average precision, for each ladder and kind."""
     clean = np.sort(scores[kinds == "clean"])[::-1]
     result: dict[str, Any] = {}
-    for ladder, members in (("ordinary", ORDINARY), ("harsh", HARSH)):
-        chosen = np.isin(kinds, list(members))
+    for ladder, members in LADDERS.items():
+        names = [f"{ladder}/{kind}" for kind in members]
+        chosen = np.isin(kinds, names)
+        if not chosen.any():
+            continue
         both = chosen | (kinds == "clean")
         entry: dict[str, Any] = {"average_precision": average_precision(scores[both], chosen[both])}
         for rate in RATES:
-            threshold = clean[min(int(np.floor(rate * len(clean))), len(clean) - 1)]
-            hits = scores > threshold
+            hits = scores > clean[min(int(np.floor(rate * len(clean))), len(clean) - 1)]
             entry[f"recall@{rate:g}"] = clopper_pearson(int(hits[chosen].sum()), int(chosen.sum())).to_json()
-            entry[f"kinds@{rate:g}"] = {kind: float(hits[kinds == kind].mean()) for kind in members}
+            entry[f"kinds@{rate:g}"] = {
+                name: clopper_pearson(int(hits[kinds == name].sum()), int((kinds == name).sum())).to_json()
+                for name in names
+            }
         result[ladder] = entry
     return result
 
 
 def one_seed(arguments: argparse.Namespace, cohort: Cohort, seed: int) -> dict[str, Any]:
     """One split, one set of planted copies, all detectors."""
-    reference, control, clean = divide(cohort, arguments.data / "same_eye_pairs.csv", seed, arguments.share)
-    images = Planted(clean, reference, arguments.copies, seed)
-    folder = Path(tempfile.mkdtemp(prefix="planted-"))
-    try:
-        settings = AuditSettings(scores=True, power_copies=0, exchangeable=True, seed=seed, sheet_pairs=1)
+    linked = arguments.data / "same_eye_pairs.csv"
+    reference, control, clean = divide(cohort, linked, seed, arguments.reference, arguments.clean, arguments.control)
+    copies = {"ordinary": arguments.copies, "harsh": arguments.copies, "foreign": arguments.foreign}
+    images = Planted(clean, reference, copies, seed)
+    settings = AuditSettings(
+        scores=True,
+        power_copies=0,
+        exchangeable=True,
+        seed=seed,
+        sheet_pairs=1,
+        text=False,
+        descriptor=arguments.descriptor,
+    )
+    with tempfile.TemporaryDirectory(prefix="planted-") as name:
+        folder = Path(name) / "audit"
         start, start_cpu = time.perf_counter(), time.process_time()
-        result = audit_leakage(settings, images, reference, control, folder / "audit", workers=arguments.workers)
+        result = audit_leakage(settings, images, reference, control, folder, workers=arguments.workers)
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
-        with (folder / "audit" / "scores.csv").open(newline="") as stream:
+        with (folder / "scores.csv").open(newline="") as stream:
             ours = np.array([float(row["score"]) for row in csv.DictReader(stream)])
-        with (folder / "audit" / "flagged.csv").open(newline="") as stream:
+        with (folder / "flagged.csv").open(newline="") as stream:
             flagged = list(csv.DictReader(stream))
-    finally:
-        shutil.rmtree(folder)
     right = wrong = 0
     for row in flagged:
         _, kind, source = row["file"].split(":")
         good = kind != "clean" and row["reference_file"] == str(reference.files[int(source)])
         right, wrong = right + good, wrong + (not good)
-    detectors = {"ethicclip": ours, **peers(images, reference)}
+    detectors = {OURS: ours, **({} if arguments.alone else peer_scores(images, reference))}
     return {
         "seed": seed,
+        "descriptor": arguments.descriptor,
         "counts": result.document["counts"],
+        "clean": len(clean),
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "verdict": str(result.verdict),
@@ -190,51 +106,63 @@ def one_seed(arguments: argparse.Namespace, cohort: Cohort, seed: int) -> dict[s
             "false_discovery": clopper_pearson(wrong, right + wrong).to_json(),
             "recall": clopper_pearson(right, int((images.kinds != "clean").sum())).to_json(),
         },
+        "highest_clean": np.sort(ours[images.kinds == "clean"])[::-1][:5].tolist(),
         "detectors": {name: summary(scores, images.kinds) for name, scores in detectors.items()},
     }
 
 
+def interval(one: dict[str, Any]) -> str:
+    """A share with its interval as text."""
+    return f"{one['estimate']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+
+
 def show(run: dict[str, Any]) -> None:
-    """Print one seed's table."""
+    """Print one seed's tables."""
     counts, flagged = run["counts"], run["flagged"]
     print(
-        f"seed {run['seed']}: {counts['reference_images']} reference, {counts['control_images']} control, "
-        f"{counts['synthetic']} under audit; {run['seconds']:.0f} s ({run['cpu_seconds']:.0f} s of processor)"
+        f"seed {run['seed']}, descriptor {run['descriptor']}: {counts['reference_images']} reference, "
+        f"{counts['control_images']} control, {run['clean']} clean images and "
+        f"{counts['synthetic'] - run['clean']} planted copies; {run['seconds']:.0f} s "
+        f"({run['cpu_seconds']:.0f} s of processor)"
     )
-    print(f"  {'detector':20}{'ladder':10}{'recall at 1e-3':>24}{'recall at 5e-3':>24}{'AP':>8}")
+    print(f"  {'detector':24}{'ladder':10}{'recall at 1e-3':>24}{'recall at 5e-3':>24}{'AP':>8}")
     for name, ladders in run["detectors"].items():
         for ladder, entry in ladders.items():
-            cells = []
-            for rate in RATES:
-                one = entry[f"recall@{rate:g}"]
-                cells.append(f"{one['estimate']:.3f} [{one['low']:.3f}, {one['high']:.3f}]")
-            print(f"  {name:20}{ladder:10}{cells[0]:>24}{cells[1]:>24}{entry['average_precision']:8.3f}")
+            cells = [interval(entry[f"recall@{rate:g}"]) for rate in RATES]
+            print(f"  {name:24}{ladder:10}{cells[0]:>24}{cells[1]:>24}{entry['average_precision']:8.3f}")
     print(
         f"  flagged: {flagged['right']} copies with the right source, {flagged['wrong']} others "
-        f"(false discovery {flagged['false_discovery']['estimate']:.3f}), verdict {run['verdict']}"
+        f"(false discovery {interval(flagged['false_discovery'])}), verdict {run['verdict']}"
     )
-    weak = {
-        kind: share
-        for ladder in run["detectors"]["ethicclip"].values()
-        for kind, share in ladder["kinds@0.001"].items()
-        if share < 0.95
-    }
-    print("  kinds under 0.95 at 1e-3: " + (", ".join(f"{kind} {share:.2f}" for kind, share in weak.items()) or "none"))
+    for ladder, entry in run["detectors"][OURS].items():
+        missed = {kind: one for kind, one in entry["kinds@0.001"].items() if one["estimate"] < 1}
+        print(
+            f"  {ladder}: {len(entry['kinds@0.001']) - len(missed)} of {len(entry['kinds@0.001'])} kinds without a miss"
+        )
+        for kind, one in missed.items():
+            print(f"    {kind:32}{interval(one)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, run every seed, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="cohort of real eyes")
-    parser.add_argument("--copies", type=int, default=20, help="planted copies of each kind")
-    parser.add_argument("--share", type=float, default=1.0, help="share of the patients used")
+    parser.add_argument("--reference", type=int, default=1000, help="reference images")
+    parser.add_argument("--clean", type=int, default=1000, help="clean images of other patients")
+    parser.add_argument(
+        "--control", type=int, default=None, help="control images; as many as reference ones by default"
+    )
+    parser.add_argument("--copies", type=int, default=20, help="planted copies of each kind of the package's ladders")
+    parser.add_argument("--foreign", type=int, default=4, help="planted copies of each kind of the other hand's ladder")
+    parser.add_argument("--descriptor", default="local")
+    parser.add_argument("--alone", action="store_true", help="leave the peers out")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the patients, three copies of each kind")
+    parser.add_argument("--out", type=Path, default=RESULTS / "leakage_planted.json")
+    parser.add_argument("--quick", action="store_true", help="100 reference and clean images, one copy of each kind")
     arguments = parser.parse_args(argv)
     if arguments.quick:
-        arguments.copies, arguments.share = 3, 0.12
+        arguments.reference, arguments.clean, arguments.copies, arguments.foreign = 100, 100, 1, 1
     if not arguments.data.is_dir():
         print(f"skipped: real eyes are not at hand ({arguments.data} does not exist)")
         return 0
@@ -243,9 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for seed in arguments.seeds:
         runs.append(one_seed(arguments, cohort, seed))
         show(runs[-1])
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"schema": "ethicclip/benchmark/1", "runs": runs}, indent=2) + "\n")
-    print(f"written: {arguments.out.name}")
+    write_results(arguments.out, {"runs": runs})
     return 0
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from measuring.worlds import RESULTS, write_results
 from PIL import Image, ImageDraw, ImageFont
 
 from ethicclip.audits.statistics import clopper_pearson, upper_limit
@@ -33,7 +33,6 @@ from ethicclip.progress import SILENT
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
-RESULTS = ROOT / "benchmarks" / "results" / "leakage_text.json"
 FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 CAPITAL = 0.729
 """Height of a capital of this font as a share of its size."""
@@ -69,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--eyes", type=int, default=10_000, help="most real eyes looked at")
     parser.add_argument("--drawn", type=int, default=180, help="eyes written on, for each height")
     parser.add_argument("--phantoms", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS / "leakage_text.json")
     parser.add_argument("--quick", action="store_true", help="60 eyes, 18 drawn, 20 phantoms")
     arguments = parser.parse_args(argv)
     if arguments.quick:
@@ -79,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"phantoms: {counts['identifiers']} identifiers and {counts['burned_in']} images with writing in "
         f"{counts['images']} pairs (all would be false)"
     )
-    document: dict[str, Any] = {"schema": "ethicclip/benchmark/1", "phantoms": counts}
+    document: dict[str, Any] = {"phantoms": counts}
     if not arguments.data.is_dir():
         print(f"skipped: real eyes are not at hand ({arguments.data} does not exist)")
         return 0
@@ -102,9 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{place} {one['estimate']:.2f} [{one['low']:.2f}, {one['high']:.2f}]" for place, one in row.items()
         )
         print(f"writing with capitals of {capital:2} px: {text}")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"written: {arguments.out.name}")
+    write_results(arguments.out, document)
     return 0
 
 

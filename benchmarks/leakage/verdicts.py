@@ -20,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from measuring.worlds import DATA, RESULTS, write_results
 
 from ethicclip.audits.ladder import plant
 from ethicclip.cli.main import run
@@ -29,9 +30,6 @@ from ethicclip.imaging import read_image
 from ethicclip.pairs import open_images
 from ethicclip.progress import SILENT
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data" / "odir"
-RESULTS = ROOT / "benchmarks" / "results" / "leakage_verdicts.json"
 KINDS = ("rotation15", "flip", "crop70", "combination", "noise")
 
 
@@ -100,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--leaking", type=int, default=0, help="images in the leaking set; as the clean one by default")
     parser.add_argument("--patients", type=int, default=300, help="on each side")
     parser.add_argument("--from", dest="source", type=Path, default=None, help="a pair set of phantoms to take")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS / "leakage_verdicts.json")
     parser.add_argument("--quick", action="store_true", help="60 phantoms, 40 patients, three kinds")
     arguments = parser.parse_args(argv)
     power: tuple[str, ...] = ()
@@ -138,9 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, one in found.items():
         print(f"{name:18}{one['verdict']:14}exit {one['exit_code']:3}  confirmed {one['confirmed']}  {one['reason']}")
     print("as expected" if not wrong else f"not as expected: {', '.join(wrong)}")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"schema": "ethicclip/benchmark/1", "sets": found}, indent=2) + "\n")
-    print(f"written: {arguments.out.name}")
+    write_results(arguments.out, {"sets": found})
     return 1 if wrong else 0
 
 

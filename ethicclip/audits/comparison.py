@@ -73,7 +73,7 @@ class Effort:
         least_votes: Only pictures with more votes than this are verified.
     """
 
-    candidates: int = 5
+    candidates: int = 4
     mirror: bool = True
     least_votes: float = 0.0
 

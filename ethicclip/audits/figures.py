@@ -18,7 +18,7 @@ from matplotlib.patches import ConnectionPatch
 from ethicclip.audits.comparison import Pair
 from ethicclip.audits.describing import Pictures
 from ethicclip.audits.description.local import LocalFeatures
-from ethicclip.audits.naming import name_transformation
+from ethicclip.audits.naming import name_relation, name_transformation
 from ethicclip.audits.overlays import Laid, lay, square
 from ethicclip.audits.power import SILENCE, KindPower
 from ethicclip.files import atomic_path
@@ -102,7 +102,7 @@ def pair_page(
     figure.text(
         0.016,
         0.943,
-        "RESTRICTED: shows a patient's retina. "
+        f"RESTRICTED: shows a patient's retina. The match is a {name_relation(one.pair)}. "
         + ("The synthetic image is shown mirrored." if one.pair.flipped else "The synthetic image is shown as it is."),
         fontsize=9,
         color=_QUIET,

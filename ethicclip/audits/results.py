@@ -27,7 +27,7 @@ from ethicclip.audits.description.learned import LearnedDescriptor
 from ethicclip.audits.description.local import LocalFeatures
 from ethicclip.audits.gating import Gate, measures_of
 from ethicclip.audits.likeness import LikenessSearch
-from ethicclip.audits.naming import name_transformation
+from ethicclip.audits.naming import name_relation, name_transformation
 from ethicclip.audits.power import KindPower
 from ethicclip.audits.settings import AuditSettings
 from ethicclip.audits.text import TextScan
@@ -311,7 +311,7 @@ def flagged_images(evidence: Evidence) -> list[Flagged]:
 def _flagged_table(evidence: Evidence, flagged: Sequence[Flagged]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["file", "reference_file", "score", "rule", "inliers", "transformation", "verified"])
+    writer.writerow(["file", "reference_file", "score", "rule", "inliers", "transformation", "verified", "relation"])
     for one in flagged:
         writer.writerow(
             [
@@ -322,6 +322,7 @@ def _flagged_table(evidence: Evidence, flagged: Sequence[Flagged]) -> str:
                 one.pair.verification.inliers,
                 name_transformation(one.pair),
                 "yes" if one.verified else "no",
+                name_relation(one.pair),
             ]
         )
     return stream.getvalue()

@@ -36,7 +36,7 @@ class VoteSettings:
 
     queries: int = 300
     neighbours: int = 8
-    probes: int = 6
+    probes: int = 4
     max_lists: int = 4096
     training_per_list: int = 40
     seed: int = 0

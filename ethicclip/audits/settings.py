@@ -72,10 +72,10 @@ class AuditSettings(Settings):
     far_half_level: float = Field(default=0.99, gt=0.5, lt=1)
     least_control_patients: int = Field(default=30, ge=1)
     most_undescribed: float = Field(default=0.05, ge=0, le=1)
-    side: int = Field(default=256, ge=128, le=2048)
-    keypoints: int = Field(default=600, ge=50, le=5000)
+    side: int = Field(default=192, ge=128, le=2048)
+    keypoints: int = Field(default=400, ge=50, le=5000)
     voting_keypoints: int = Field(default=300, ge=20, le=5000)
-    candidates: int = Field(default=5, ge=2, le=1000)
+    candidates: int = Field(default=4, ge=2, le=1000)
     impostor_pictures: int = Field(default=400, ge=0)
     sheet_pairs: int = Field(default=12, ge=1, le=100)
 

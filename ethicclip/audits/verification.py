@@ -71,6 +71,8 @@ IDENTITY: Doubles = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 _NEAREST = 6
 _APART = 0.05
 """Radii of the field between a best match and its runner-up."""
+_ROW_OF_CELLS = 1 << 20
+"""More cells than there are in a row, so that one number names a cell."""
 
 NOTHING = Verification(score=0.0, inliers=0, matches=0, affine=IDENTITY, spread=0.0)
 
@@ -121,13 +123,17 @@ def _best_map(
     source: Doubles, target: Doubles, turn: Doubles, growth: Doubles, tolerances: Tolerances
 ) -> tuple[Doubles, Flags]:
     """The affine map with the most agreeing matches, and which they are."""
-    here = source[:, 0] + 1j * source[:, 1]
-    there = target[:, 0] + 1j * target[:, 1]
-    factor = np.exp(growth + 1j * turn)
+    # Single precision: every match against every other is most of the work, and the tolerance is coarse.
+    here = (source[:, 0] + 1j * source[:, 1]).astype(np.complex64)
+    there = (target[:, 0] + 1j * target[:, 1]).astype(np.complex64)
+    growth = growth.astype(np.float32)
+    factor = np.exp(growth + 1j * turn).astype(np.complex64)
     shift = there - factor * here
-    error = factor[:, None] * here[None, :] + (shift[:, None] - there[None, :])
-    reach = tolerances.place_coarse * np.maximum(1.0, np.exp(growth))
-    heading = np.exp(1j * turn)
+    error = factor[:, None] * here[None, :]
+    error += shift[:, None]
+    error -= there[None, :]
+    reach = np.float32(tolerances.place_coarse) * np.maximum(np.float32(1.0), np.exp(growth))
+    heading = np.exp(1j * turn).astype(np.complex64)
     agree = (
         (error.real**2 + error.imag**2 < (reach**2)[:, None])
         & (np.outer(heading.real, heading.real) + np.outer(heading.imag, heading.imag) > np.cos(tolerances.direction))
@@ -155,35 +161,40 @@ def _refined(
         full = step > 0 and inside.sum() >= 8
         affine = fit_affine(source[inside], target[inside]) if full else fit_similarity(source[inside], target[inside])
         linear = affine[:, :2]
-        determinant = float(np.linalg.det(linear))
+        determinant = _determinant(linear)
         if not 0.02 < determinant < 50 or _stretch(linear) > 2.5:
             return affine, np.zeros(len(source), dtype=np.bool_)
         rotation, scale = float(np.arctan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1])), determinant**0.5
-        error = np.linalg.norm(source @ linear.T + affine[:, 2] - target, axis=1)
+        error = source @ linear.T + affine[:, 2] - target
         reach = tolerances.place_fine * max(1.0, scale) * (2.0 if step == 0 else 1.0)
         inside = (
-            (error < reach)
+            (np.einsum("ij,ij->i", error, error) < reach**2)
             & (np.abs(_wrapped(turn - rotation)) < tolerances.direction)
             & (np.abs(growth - np.log(scale)) < tolerances.log_scale)
         )
     return affine, inside
 
 
+def _determinant(matrix: Doubles) -> float:
+    """Of a 2 x 2 matrix."""
+    return float(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0])
+
+
 def _stretch(linear: Doubles) -> float:
     """Ratio of the singular values of a 2 x 2 matrix."""
-    square, product = float((linear**2).sum()), 2 * abs(float(np.linalg.det(linear)))
+    square, product = float((linear**2).sum()), 2 * abs(_determinant(linear))
     root = max(0.0, square * square - product * product) ** 0.5
     return float(((square + root) / max(square - root, 1e-12)) ** 0.5)
 
 
 def fit_similarity(source: Doubles, target: Doubles) -> Doubles:
     """Least-squares rotation, scale and shift from `source` to `target` (Umeyama 1991, planar), shape (2, 3)."""
-    here = source[:, 0] + 1j * source[:, 1]
-    there = target[:, 0] + 1j * target[:, 1]
-    centred = here - here.mean()
-    power = float((np.abs(centred) ** 2).sum())
-    factor = complex((np.conj(centred) * (there - there.mean())).sum() / power) if power > 0 else 1 + 0j
-    shift = there.mean() - factor * here.mean()
+    here, there = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
+    middle, aim = complex(here.sum()) / len(here), complex(there.sum()) / len(there)
+    centred = here - middle
+    power = float(np.vdot(centred, centred).real)
+    factor = complex(np.vdot(centred, there - aim)) / power if power > 0 else 1 + 0j
+    shift = aim - factor * middle
     return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
 
 
@@ -208,7 +219,7 @@ def _judge(
     inliers = len(inside)
     if inliers < 3:
         return Verification(score=0.0, inliers=inliers, matches=len(places), affine=affine, spread=0.0)
-    scale = float(np.linalg.det(affine[:, :2])) ** 0.5
+    scale = _determinant(affine[:, :2]) ** 0.5
     reach = tolerances.place_fine * max(1.0, scale)
     chance = min(
         0.5,
@@ -229,7 +240,7 @@ def _distinct(source: Doubles, target: Doubles, cell: float, among: Flags) -> In
         if not len(rows):
             break
         cells = np.floor(points[rows] / cell).astype(np.int64)
-        _, first = np.unique(cells, axis=0, return_index=True)
+        _, first = np.unique(cells[:, 0] * _ROW_OF_CELLS + cells[:, 1], return_index=True)
         rows = rows[np.sort(first)]
     return rows.astype(np.int64)
 

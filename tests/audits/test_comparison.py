@@ -6,16 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
-from ethicclip.audits.agreement import agreement, dense_evidence
+from ethicclip.audits.agreement import Agreement, agreement, dense_evidence
 from ethicclip.audits.artefacts import artefact_keypoints
 from ethicclip.audits.comparison import Pair
+from ethicclip.audits.description.frame import vessel_plane, without_paint, working_frame
 from ethicclip.audits.description.local import LocalFeatures, Recipe, describe_picture
 from ethicclip.audits.description.pixel import global_descriptors, is_empty, mirrored, thumbnail, worst_tiles
 from ethicclip.audits.ladder import HARSH, KINDS, ORDINARY, plant
-from ethicclip.audits.naming import name_transformation
+from ethicclip.audits.naming import ANOTHER_PHOTOGRAPH, CHANGED_COPY, COPY, name_relation, name_transformation
 from ethicclip.audits.search import nearest
 from ethicclip.audits.verification import (
     Tolerances,
+    Verification,
     fit_affine,
     fit_similarity,
     significance,
@@ -141,9 +143,67 @@ def test_search_is_exact_and_ordered_whatever_the_blocks(memory_bytes: int) -> N
     assert distances[0, 0] == 0.0
 
 
+def test_search_looks_twice_where_rounding_hides_neighbours() -> None:
+    """Far from the origin float32 products are off by more than neighbours are apart; the order is exact still."""
+    rng = np.random.default_rng(1)
+    database = (300 + rng.normal(size=(400, 16))).astype(np.float32)
+    queries = (300 + rng.normal(size=(30, 16))).astype(np.float32)
+    distances, rows = nearest(queries, database, 3)
+    every = np.linalg.norm(queries[:, None].astype(float) - database[None].astype(float), axis=2)
+    assert (distances[:, 0] == every.min(axis=1)).all()
+    assert (rows[:, 0] == every.argmin(axis=1)).all()
+
+
 def test_search_refuses_unequal_widths() -> None:
     with pytest.raises(UsageError):
         nearest(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32), 1)
+
+
+def test_paint_leaves_the_mask_and_an_eye_keeps_all_of_its_own() -> None:
+    eye = draw_eye(4, side=256)
+    whole = working_frame(eye, side=192)
+    assert without_paint(whole, unit=96).mask.sum() > 0.999 * whole.mask.sum()
+    covered = eye.copy()
+    covered[60:140, 90:170] = (90, 90, 90)
+    frame = working_frame(covered, side=192)
+    left = without_paint(frame, unit=96).mask
+    lost = frame.mask.sum() - left.sum()
+    assert 0.8 < lost / (80 * frame.scale + 6) ** 2 < 1.2
+    centre = (np.array([130, 100]) - np.array(frame.origin)) * frame.scale
+    assert not left[round(centre[1]), round(centre[0])]
+
+
+def test_grain_is_averaged_only_where_it_is_heavy() -> None:
+    eye = draw_eye(4, side=192)
+    rng = np.random.default_rng(2)
+    noisy = np.clip(eye + rng.normal(0, 30, eye.shape), 0, 255).astype(np.uint8)
+    clean, grainy = (working_frame(one, side=192, field=field_of_view(eye)) for one in (eye, noisy))
+    planes = [vessel_plane(one, blur=1.0, clip_limit=3.0, unit=96).astype(float) for one in (clean, grainy)]
+    # Without the averaging it is 0.82.
+    assert np.corrcoef(planes[0][clean.mask], planes[1][clean.mask])[0, 1] > 0.87
+
+
+@pytest.mark.parametrize(
+    ("flipped", "turn", "scale", "correlation", "tile", "relation"),
+    [
+        (False, 0, 1.0, 0.98, 0.9, COPY),
+        (True, 40, 0.5, 0.96, 0.9, COPY),
+        (False, 0, 1.0, 0.5, 0.2, COPY),
+        (False, 5, 1.1, 0.8, 0.9, ANOTHER_PHOTOGRAPH),
+        (True, 5, 1.1, 0.8, 0.9, CHANGED_COPY),
+        (False, 90, 1.0, 0.8, 0.9, CHANGED_COPY),
+        (False, 0, 0.4, 0.8, 0.9, CHANGED_COPY),
+    ],
+)
+def test_relations_by_hand(
+    flipped: bool, turn: float, scale: float, correlation: float, tile: float, relation: str
+) -> None:
+    cos, sin = scale * np.cos(np.deg2rad(turn)), scale * np.sin(np.deg2rad(turn))
+    affine = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
+    verification = Verification(score=100, inliers=40, matches=60, affine=affine, spread=1.0)
+    dense = Agreement(correlation=correlation, local=0.5, pixels=9000)
+    pair = Pair(picture=0, flipped=flipped, score=120, votes=0.1, tile=tile, verification=verification, agreement=dense)
+    assert name_relation(pair) == relation
 
 
 def test_pixels_know_copies_from_other_eyes() -> None:

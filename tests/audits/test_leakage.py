@@ -7,14 +7,17 @@ import json
 import stat
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from ethicclip.audits import AuditResult, AuditSettings, audit_leakage
 from ethicclip.audits.ladder import plant
 from ethicclip.cohorts import Cohort
 from ethicclip.errors import BadInputError, UsageError
 from ethicclip.imaging import Pixels
+from ethicclip.pairs import open_images
 
 from .eyes import Images, cohort_of, draw_eye
 
@@ -220,6 +223,43 @@ def test_a_leaky_control_is_deduplicated_first(
     assert result.document["counts"]["control_dropped"] == 4
     assert result.document["counts"]["control_patients"] == PATIENTS
     assert result.verdict == "LEAK"
+
+
+def test_copies_are_found_in_whatever_form_they_are_stored(
+    eyes: dict[str, list[Pixels]], sides: tuple[Cohort, Cohort], tmp_path: Path
+) -> None:
+    """16-bit grey, 8-bit grey, CMYK and a picture that only EXIF turns upright: each is a copy like any other."""
+    folder, reference = tmp_path / "set", eyes["reference"]
+    folder.mkdir()
+    deep = cv2.cvtColor(reference[0], cv2.COLOR_RGB2GRAY).astype(np.uint16) * 257
+    cv2.imwrite(str(folder / "deep.png"), deep)
+    Image.fromarray(reference[1]).convert("L").save(folder / "grey.jpg", quality=90)
+    Image.fromarray(reference[2]).convert("CMYK").save(folder / "ink.jpg", quality=90)
+    turned, exif = Image.fromarray(np.ascontiguousarray(np.rot90(reference[3]))), Image.Exif()
+    exif[0x0112] = 6
+    turned.save(folder / "turned.jpg", quality=90, exif=exif)
+    result = audit_leakage(settings(power_copies=0), open_images(folder), *sides, tmp_path / "out")
+    found = {Path(row["file"]).stem: row for row in rows(tmp_path / "out" / "flagged.csv")}
+    assert result.verdict == "LEAK"
+    assert {name: row["reference_file"] for name, row in found.items()} == {
+        name: str(sides[0].files[i]) for i, name in enumerate(("deep", "grey", "ink", "turned"))
+    }
+    assert found["turned"]["transformation"] == "same framing"
+    assert {found[name]["relation"] for name in ("grey", "ink", "turned")} == {"copy"}
+
+
+def test_what_cannot_be_read_is_named_with_the_next_step(sides: tuple[Cohort, Cohort], tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "dot.png"), np.zeros((8, 8, 3), np.uint8))
+    (folder / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
+    cv2.imwrite(str(folder / "good.png"), draw_eye(1))
+    with pytest.raises(BadInputError) as caught:
+        audit_leakage(settings(power_copies=0), open_images(folder), *sides, tmp_path / "out")
+    assert "2 of 3 images of the synthetic set cannot be read" in caught.value.what
+    assert {"dot.png", "torn.jpg"} <= {Path(word).name for line in caught.value.details for word in line.split()}
+    assert "Remove or replace" in str(caught.value.next_step)
+    assert not (tmp_path / "out" / "verdict.json").exists()
 
 
 def test_unknown_patients_are_said_so(

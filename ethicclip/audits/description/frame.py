@@ -7,7 +7,7 @@ scaled by its longer side, and the features' own scale invariance takes up the r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -22,8 +22,15 @@ _MAX_ENLARGEMENT = 4.0
 _DECILES = 2.563
 """Distance of the outer deciles of a normal distribution, standard deviations."""
 _ROUGHNESS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+_FLAT = 2
+"""Grey levels between neighbours that a flat colour may differ by, after resizing and compression."""
+_FLAT_WIDTH, _FLAT_MARGIN = 0.15, 0.03
+"""Least width of a flat part and margin that is taken off around it, in radii of the field."""
 _QUIET, _NOISY = 3.0, 12.0
 """Grey levels of noise in the working frame between which smoothing grows."""
+_GRAINY = 6.0
+"""Grey levels of noise above which like patches are averaged first: ten times the cost, and seldom needed."""
+_PATCH, _SEARCH = 5, 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +91,28 @@ def working_frame(image: Pixels, *, side: int, field: FieldOfView | None = None)
     )
 
 
+def without_paint(frame: Frame, *, unit: float) -> Frame:
+    """The frame with what one flat colour covers taken out of its mask, with a margin: bars, boxes, erased parts.
+
+    No part of a photograph is free of grain over so wide an area. The corners of a box would otherwise take the
+    keypoints, and its edge the contrast, of the eye beside it.
+
+    Args:
+        frame: The picture in its working frame.
+        unit: Radius of a whole field, working pixels.
+    """
+    core = np.ones((2 * max(2, round(0.5 * _FLAT_WIDTH * unit)) + 1,) * 2, dtype=np.uint8)
+    span = cv2.absdiff(cv2.dilate(frame.pixels, core), cv2.erode(frame.pixels, core)).max(axis=2)
+    flat = (span <= _FLAT).astype(np.uint8)
+    if not flat.any():
+        return frame
+    margin = len(core) + 2 * max(2, round(_FLAT_MARGIN * unit))
+    painted = cv2.dilate(flat, np.ones((margin, margin), dtype=np.uint8)).astype(np.bool_)
+    return replace(frame, mask=frame.mask & ~painted)
+
+
 def vessel_plane(frame: Frame, *, blur: float, clip_limit: float, unit: float) -> Plane:
-    """The plane that keypoints are found on: green channel, blurred against noise, evened out, contrast limited.
+    """The plane that keypoints are found on: green channel, freed of noise, evened out, contrast limited.
 
     Vessels absorb green light, so that channel shows them best. Outside the field the mean of the field's edge
     fills in, so that the rim is no step.
@@ -96,7 +123,7 @@ def vessel_plane(frame: Frame, *, blur: float, clip_limit: float, unit: float) -
         clip_limit: Of the adaptive histogram equalisation.
         unit: Radius of a whole field, working pixels: what is evened out has this scale, also in a crop.
     """
-    green = frame.pixels[..., 1].astype(np.float32)
+    green = _without_grain(np.ascontiguousarray(frame.pixels[..., 1]), frame.mask).astype(np.float32)
     weight = frame.mask.astype(np.float32)
     small = cv2.resize(np.dstack([green * weight, weight]), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     spread = cv2.GaussianBlur(small, (0, 0), max(1.0, 0.03 * unit))
@@ -115,11 +142,20 @@ def vessel_plane(frame: Frame, *, blur: float, clip_limit: float, unit: float) -
     return np.asarray(cv2.createCLAHE(clip_limit, tiles).apply(even), dtype=np.uint8)
 
 
-def _more_blur(plane: npt.NDArray[np.float32], mask: Mask) -> float:
-    """Additional smoothing for a noisy plane, 0 to 1 working pixel.
+def _without_grain(green: Plane, mask: Mask) -> Plane:
+    """A very noisy plane averaged over like patches (Buades, Coll and Morel 2005), any other as it is."""
+    sigma = _noise(green.astype(np.float32), mask)
+    if sigma <= _GRAINY:
+        return green
+    return np.asarray(cv2.fastNlMeansDenoising(green, None, sigma, _PATCH, _SEARCH), dtype=np.uint8)
 
-    The noise is estimated by a filter that is blind to edges and slopes (Immerkaer 1996).
-    """
+
+def _more_blur(plane: npt.NDArray[np.float32], mask: Mask) -> float:
+    """Additional smoothing for a noisy plane, 0 to 1 working pixel."""
+    return float(np.clip((_noise(plane, mask) - _QUIET) / (_NOISY - _QUIET), 0.0, 1.0))
+
+
+def _noise(plane: npt.NDArray[np.float32], mask: Mask) -> float:
+    """Standard deviation of the noise, grey levels, by a filter that is blind to edges and slopes (Immerkaer 1996)."""
     rough = np.abs(cv2.filter2D(plane, -1, _ROUGHNESS))[mask]
-    sigma = float(np.sqrt(np.pi / 2) / 6 * rough.mean()) if rough.size else 0.0
-    return float(np.clip((sigma - _QUIET) / (_NOISY - _QUIET), 0.0, 1.0))
+    return float(np.sqrt(np.pi / 2) / 6 * rough.mean()) if rough.size else 0.0

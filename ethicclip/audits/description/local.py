@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ethicclip.audits.description.frame import Frame, vessel_plane, working_frame
+from ethicclip.audits.description.frame import Frame, vessel_plane, without_paint, working_frame
 from ethicclip.audits.description.plane import Plane, small_plane
 from ethicclip.imaging import FieldOfView, Pixels, field_of_view
 
@@ -46,8 +46,8 @@ class Recipe:
         contrast, edge: Thresholds of the detector.
     """
 
-    side: int = 256
-    keypoints: int = 600
+    side: int = 192
+    keypoints: int = 400
     spread: float = 0.5
     zooms: tuple[float, ...] = (1.0, 0.6, 0.36)
     blur: float = 1.0
@@ -126,10 +126,11 @@ def describe_picture(image: Pixels, recipe: Recipe, field: FieldOfView | None = 
     """The local features of an RGB uint8 picture, none for a picture without structure, and its small plane."""
     field = field_of_view(image) if field is None else field
     zooms = (1.0,) if field.found else recipe.zooms
-    frames = [working_frame(image, side=round(zoom * recipe.side), field=field) for zoom in zooms]
-    planes = [
-        vessel_plane(frame, blur=recipe.blur, clip_limit=recipe.clip_limit, unit=recipe.side / 2) for frame in frames
+    unit = recipe.side / 2
+    frames = [
+        without_paint(working_frame(image, side=round(zoom * recipe.side), field=field), unit=unit) for zoom in zooms
     ]
+    planes = [vessel_plane(frame, blur=recipe.blur, clip_limit=recipe.clip_limit, unit=unit) for frame in frames]
     height, width = image.shape[:2]
     views = [_keypoints(frame, plane, recipe, (width, height)) for frame, plane in zip(frames, planes, strict=True)]
     return _interleaved(views), small_plane(frames[0], planes[0])
