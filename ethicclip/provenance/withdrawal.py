@@ -22,13 +22,20 @@ WITHDRAWN = "patient_withdrawn"
 
 _GROUPS = {
     "cohort": "cohorts and splits",
+    "generator": "generators",
     "pair_set": "pair sets",
     "image_set": "pair sets",
     "model": "models",
     "verdict": "audits",
     "metrics": "evaluations",
 }
-_RUNS = {"audit-leakage": "audits", "generate": "generators", "evaluate": "evaluations", "split": "cohorts and splits"}
+_RUNS = {
+    "audit-leakage": "audits",
+    "evaluate": "evaluations",
+    "fit-generator": "generators",
+    "generate": "generators",
+    "split": "cohorts and splits",
+}
 _LIMITS = (
     "A person who stands in a table under another id is not found by this one.",
     "Copies that were handed on are outside the ledger: whoever received an artifact named here has to be told.",

@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ethicclip import clip
-from ethicclip.clip import ClipModel
-from ethicclip.errors import BadInputError, UsageError
-from ethicclip.files import write_json, write_text
-from ethicclip.progress import SILENT, Progress, Task
-from ethicclip.training import runfolder
-from ethicclip.training.canaries import with_canaries
-from ethicclip.training.card import model_card
-from ethicclip.training.checkpoints import (
+from ethicclip.checkpoints import (
     Checkpoint,
     list_checkpoints,
     read_checkpoint,
@@ -25,8 +18,15 @@ from ethicclip.training.checkpoints import (
     training_state,
     write_checkpoint,
 )
+from ethicclip.clip import ClipModel
+from ethicclip.errors import BadInputError, UsageError
+from ethicclip.files import write_json, write_text
+from ethicclip.interruption import StopRequest, stop_requests
+from ethicclip.progress import SILENT, Progress, Task
+from ethicclip.training import runfolder
+from ethicclip.training.canaries import with_canaries
+from ethicclip.training.card import model_card
 from ethicclip.training.dense import supports_dense
-from ethicclip.training.interruption import StopRequest, stop_requests
 from ethicclip.training.loading import Loader, Recipe
 from ethicclip.training.logs import LogRow, LossLog, draw_loss, read_log
 from ethicclip.training.order import EpochOrder

@@ -18,12 +18,35 @@ OPTIONS = {
         "--count",
         "--out",
         "--engine",
+        "--generator",
         "--size",
+        "--steps",
+        "--guidance",
+        "--guard",
+        "--control",
         "--seed",
         "--languages",
         "--masks",
         "--workers",
         "--dry-run",
+    },
+    "fit-generator": {
+        "--out",
+        "--engine",
+        "--size",
+        "--steps",
+        "--pretrain-steps",
+        "--batch-size",
+        "--epsilon",
+        "--delta",
+        "--unit",
+        "--budget",
+        "--reference",
+        "--control",
+        "--stop-on-leak",
+        "--resume",
+        "--seed",
+        "--label-column",
     },
     "import synfundus": {"--out", "--readable", "--max-side", "--workers"},
     "import folder": {"--out", "--licence", "--origin", "--max-side", "--workers"},
@@ -90,7 +113,8 @@ OPTIONS = {
 """A new flag is a decision: it is added here with the change that brings it."""
 
 IMPORTS = {"import synfundus", "import folder", "import cohort"}
-CONFIGURED = {"generate", *IMPORTS, "split", "audit-leakage", "train", "audit-model", "evaluate", "report", "demo"}
+FITTED = {"generate", "fit-generator"}
+CONFIGURED = {*FITTED, *IMPORTS, "split", "audit-leakage", "train", "audit-model", "evaluate", "report", "demo"}
 
 LEDGERLESS = {"privacy plan", "privacy budget"}
 """They read and write no evidence."""

@@ -1,0 +1,388 @@
+"""`fit-generator --engine diffusion`: phantoms first, then the cohort; saved as a pipeline that stock diffusers loads.
+
+Every step is a function of seed, step and data, so that a run that was cut off ends with the weights of one that was
+not. What was computed from patients' pictures (loss, samples, copies) goes to the restricted folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ethicclip import __version__
+from ethicclip.checkpoints import (
+    Checkpoint,
+    list_checkpoints,
+    read_checkpoint,
+    restore_training_state,
+    training_state,
+    write_checkpoint,
+)
+from ethicclip.errors import BadInputError
+from ethicclip.files import write_bytes, write_text
+from ethicclip.generation.diffusion.averaging import Average
+from ethicclip.generation.diffusion.folder import CHECKPOINTS, MANIFEST, SCHEMA, claim, finish
+from ethicclip.generation.diffusion.memory import memory_advice
+from ethicclip.generation.diffusion.network import build_network, build_schedule, denoising_losses
+from ethicclip.generation.diffusion.opening import choose_device
+from ethicclip.generation.diffusion.pictures import Shelf, draw_step, phantom_shelf, shelf_of
+from ethicclip.generation.diffusion.settings import FitSettings
+from ethicclip.generation.diffusion.sheet import sample_sheet
+from ethicclip.generation.diffusion.watching import Watch, Watching
+from ethicclip.generation.learning import LearningSet, refuse_empty
+from ethicclip.generation.phantom import GENERATOR
+from ethicclip.interruption import stop_requests
+from ethicclip.privacy import PrivacyStatement
+from ethicclip.progress import SILENT, Progress
+
+_LOG = "log.csv"
+_LOGGED_EVERY = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """A fitted generator.
+
+    Attributes:
+        out: Its folder: a diffusers pipeline.
+        steps: Steps taken, those on phantoms included.
+        resumed_from: Steps of an earlier call that were kept.
+        pictures: Pictures it learnt from, after deduplication.
+        left_out: Pictures that repeated an earlier one.
+        parameters: Weights of the network.
+        stopped_on_leak: Whether a check found copies and the run ended there.
+        copy_rates: (step, copies, samples) of each check.
+        statement: Of a private run.
+        seconds: Wall clock of this call.
+    """
+
+    out: Path
+    steps: int
+    resumed_from: int
+    pictures: int
+    left_out: int
+    parameters: int
+    stopped_on_leak: bool
+    copy_rates: tuple[tuple[int, int, int], ...]
+    statement: PrivacyStatement | None
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON types."""
+        return {
+            "out": str(self.out),
+            "engine": "diffusion",
+            "steps": self.steps,
+            "resumed_from": self.resumed_from,
+            "pictures": self.pictures,
+            "left_out": self.left_out,
+            "parameters": self.parameters,
+            "stopped_on_leak": self.stopped_on_leak,
+            "copies": [{"step": step, "copies": found, "samples": of} for step, found, of in self.copy_rates],
+            "privacy": None if self.statement is None else self.statement.to_json(),
+            "seconds": round(self.seconds, 3),
+        }
+
+    def lines(self) -> tuple[str, ...]:
+        """What a person reads."""
+        kept = f", the first {self.resumed_from:,} kept from before" if self.resumed_from else ""
+        lines = [
+            f"a diffusion generator of {self.parameters:,} weights in {self.out}: {self.steps:,} steps{kept}, "
+            f"{self.pictures} pictures ({self.left_out} repeats left out), {self.seconds:.0f} s"
+        ]
+        lines += [f"step {step}: {found} of {of} samples flagged as copies" for step, found, of in self.copy_rates]
+        if self.stopped_on_leak:
+            lines.append("stopped: the last check found copies. Do not release samples of this generator.")
+        lines += [] if self.statement is None else list(self.statement.lines())
+        lines.append(
+            f"draw from it: ethicclip generate --engine diffusion --generator {self.out} --count N --out PAIRS"
+        )
+        return tuple(lines)
+
+
+def fit(
+    settings: FitSettings,
+    learning: LearningSet,
+    out: Path,
+    *,
+    resume: bool = False,
+    watch: Watch | None = None,
+    progress: Progress = SILENT,
+) -> FitResult:
+    """Fit a conditional diffusion model.
+
+    Args:
+        settings: The network and its schedule of learning.
+        learning: Pictures with what is known of them.
+        out: Folder of the generator: new, empty, or an unfinished one with `resume`.
+        resume: Go on from the last checkpoint.
+        watch: Looks for copies among samples: takes a folder of pictures and a step, gives the number flagged.
+        progress: Where to report.
+
+    Raises:
+        BadInputError: An empty set, pictures that cannot be read, a folder in use.
+        StorageError: Memory or disk ran out.
+        KeyboardInterrupt: The run was asked to stop; a checkpoint was written.
+    """
+    started = time.monotonic()
+    refuse_empty(learning)
+    device = choose_device(settings.device)
+    identity = {
+        "schema": SCHEMA,
+        "settings": settings.resolved(),
+        "data": {"origin": str(learning.origin), "alias": learning.alias, "pictures": len(learning)},
+        "licence": learning.licence,
+    }
+    restricted = claim(out, identity, resume=resume)
+    kept = learning.without_duplicates(progress=progress) if settings.deduplicate and settings.steps else learning
+    trainer = _Trainer(settings, device)
+    resumed_from = trainer.restore(restricted / CHECKPOINTS)
+    watching = Watching(watch, settings, restricted, since=resumed_from)
+    stages = _stages(settings, kept, progress)
+    log = _Log(restricted / _LOG, since=resumed_from)
+    stopped = False
+    with memory_advice(settings.size, fitting=True), stop_requests() as stop, log:
+        for label, first, last, shelf in stages:
+            if last <= trainer.step:
+                continue
+            pictures = shelf()
+            with progress.task(label, total=last - first, unit="steps") as bar:
+                bar.advance(trainer.step - first)
+                while trainer.step < last and not stopped:
+                    loss = trainer.advance(pictures)
+                    log.note(trainer.step, loss)
+                    bar.advance()
+                    due = trainer.step == last
+                    if trainer.is_main:
+                        if trainer.step % settings.sheet_steps == 0 or due:
+                            path = restricted / "samples" / f"step_{trainer.step:06d}.png"
+                            with trainer.averaged() as network:
+                                write_bytes(path, sample_sheet(network, trainer.schedule, settings, device))
+                        on_cohort = first >= settings.pretrain_steps
+                        if on_cohort and (trainer.step % settings.watch_steps == 0 or due):
+                            with trainer.averaged() as network:
+                                found = watching.look(network, trainer.schedule, device, trainer.step)
+                            stopped = bool(found) and settings.stop_on_leak
+                        if stop.requested or trainer.step % settings.checkpoint_steps == 0 or stopped:
+                            trainer.keep(restricted / CHECKPOINTS)
+                    if stop.requested:
+                        raise KeyboardInterrupt
+            if stopped:
+                break
+    trainer.save(out)
+    document = {
+        **identity,
+        "conditions": list(_names()),
+        "steps": trainer.step,
+        "learnt": {"pictures": len(kept), "left_out": len(learning) - len(kept)},
+        "pretraining": {"generator": GENERATOR, "steps": settings.pretrain_steps} if settings.pretrain_steps else None,
+        "stopped_on_leak": stopped,
+        "watched": [{"step": step, "copies": found, "samples": of} for step, found, of in watching.found],
+        "differential_privacy": None,
+        "versions": {"ethicclip": __version__, "torch": str(torch.__version__)},
+    }
+    write_text(out / "README.md", _card(document, learning))
+    finish(out, document)
+    for checkpoint in list_checkpoints(restricted / CHECKPOINTS):
+        checkpoint.unlink()
+    return FitResult(
+        out=out,
+        steps=trainer.step,
+        resumed_from=resumed_from,
+        pictures=len(kept),
+        left_out=len(learning) - len(kept),
+        parameters=sum(one.numel() for one in trainer.network.parameters()),
+        stopped_on_leak=stopped,
+        copy_rates=watching.found,
+        statement=None,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _stages(
+    settings: FitSettings, learning: LearningSet, progress: Progress
+) -> list[tuple[str, int, int, Callable[[], Shelf]]]:
+    """Name, first and last step of each stage, and its pictures when they are wanted."""
+    before, size = settings.pretrain_steps, settings.size
+    phantoms = settings.pretrain_phantoms
+    return [
+        ("on phantoms", 0, before, lambda: phantom_shelf(phantoms, size, settings.seed, progress=progress)),
+        (
+            f"on {learning.alias}",
+            before,
+            before + settings.steps,
+            lambda: shelf_of(learning, size, progress=progress),
+        ),
+    ]
+
+
+class _Trainer:
+    """Network, optimizer, average and step counter; one process of several where accelerate started several."""
+
+    def __init__(self, settings: FitSettings, device: torch.device) -> None:
+        from accelerate import Accelerator  # noqa: PLC0415 - it takes a second to load
+
+        half = settings.precision == "bf16" or (
+            settings.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+        self._settings = settings
+        self._accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if half else "no")
+        self._processes = self._accelerator.num_processes
+        if settings.batch_size % self._processes:
+            raise BadInputError(
+                f"a batch of {settings.batch_size} cannot be divided among {self._processes} processes",
+                next_step=f"Use a multiple of {self._processes}.",
+            )
+        self.is_main = bool(self._accelerator.is_main_process)
+        self.schedule = build_schedule()
+        self.network: Any = build_network(settings, settings.seed).to(memory_format=torch.channels_last)
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=1e-4, betas=(0.9, 0.99)
+        )
+        self._prepared, self._prepared_optimizer = self._accelerator.prepare(self.network, self._optimizer)
+        self._average = Average(self.network, settings.ema_decay)
+        self.step = 0
+
+    def advance(self, shelf: Shelf) -> float:
+        """One step; its loss, of this process's part."""
+        settings = self._settings
+        draw = draw_step(
+            settings.seed,
+            self.step,
+            pictures=len(shelf.known),
+            batch=settings.batch_size,
+            times=self.schedule.config.num_train_timesteps,
+            flip=settings.flip,
+            drop=settings.drop,
+        )
+        mine = slice(self._accelerator.process_index, None, self._processes)
+        device = self._accelerator.device
+        pictures, conditions = shelf.tensors(draw.rows[mine], draw.flips[mine])
+        conditions[torch.tensor(draw.dropped[mine])] = 0.0
+        generator = torch.Generator().manual_seed(draw.noise_seed)
+        noise = torch.randn((settings.batch_size, *pictures.shape[1:]), generator=generator)[mine]
+        for group in self._optimizer.param_groups:
+            group["lr"] = settings.learning_rate * min(1.0, (self.step + 1) / settings.warmup)
+        self._prepared.train()
+        with self._accelerator.autocast():
+            losses = denoising_losses(
+                _Unwrapped(self._prepared, self.network.config),
+                self.schedule,
+                pictures.to(device, memory_format=torch.channels_last),
+                conditions.to(device),
+                torch.tensor(draw.times[mine], device=device),
+                noise.to(device, memory_format=torch.channels_last),
+                settings.snr_gamma,
+            )
+            loss = losses.mean()
+        self._accelerator.backward(loss)
+        self._accelerator.clip_grad_norm_(self.network.parameters(), 1.0)
+        self._prepared_optimizer.step()
+        self._prepared_optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._average.update(self.step)
+        return float(loss.detach())
+
+    def averaged(self) -> Any:
+        """The network with its averaged weights while the block runs."""
+        return self._average.applied()
+
+    def keep(self, folder: Path) -> None:
+        """Write a checkpoint."""
+        tensors: dict[str, Tensor] = training_state(self.network, self._optimizer)
+        tensors |= {f"average/{name}": value for name, value in self._average.state().items()}
+        write_checkpoint(folder, Checkpoint(step=self.step, scalars={}, tensors=tensors))
+
+    def restore(self, folder: Path) -> int:
+        """Go on from the last checkpoint, if there is one; the step it was written at."""
+        found = list_checkpoints(folder)
+        if not found:
+            return 0
+        checkpoint = read_checkpoint(found[-1])
+        average = {
+            name.removeprefix("average/"): value
+            for name, value in checkpoint.tensors.items()
+            if name.startswith("average/")
+        }
+        rest = {name: value for name, value in checkpoint.tensors.items() if not name.startswith("average/")}
+        restore_training_state(self.network, self._optimizer, rest)
+        self._average.load(average)
+        self.step = checkpoint.step
+        return self.step
+
+    def save(self, out: Path) -> None:
+        """Write the pipeline with averaged weights."""
+        from diffusers import DDPMPipeline  # noqa: PLC0415
+
+        if not self.is_main:
+            return
+        with self.averaged() as network:
+            DDPMPipeline(unet=network, scheduler=self.schedule).save_pretrained(out, safe_serialization=True)
+
+
+class _Unwrapped:
+    """A network that several processes share, with the configuration of the one inside."""
+
+    def __init__(self, prepared: Any, config: Any) -> None:
+        self._prepared, self.config = prepared, config
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self._prepared(*args, **named)
+
+
+class _Log:
+    """Mean loss of every few steps; rows after the step that a run goes on from are written anew."""
+
+    def __init__(self, path: Path, *, since: int) -> None:
+        self._path = path
+        self._rows: list[tuple[int, float]] = []
+        self._open: list[float] = []
+        if path.is_file():
+            rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+            self._rows = [(int(row["step"]), float(row["loss"])) for row in rows if int(row["step"]) <= since]
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        text = "".join(f"{step},{loss:.6g}\n" for step, loss in self._rows)
+        write_text(self._path, f"step,loss\n{text}")
+
+    def note(self, step: int, loss: float) -> None:
+        """One step's loss."""
+        self._open.append(loss)
+        if len(self._open) == _LOGGED_EVERY:
+            self._rows.append((step, sum(self._open) / _LOGGED_EVERY))
+            self._open = []
+
+
+def _names() -> tuple[str, ...]:
+    from ethicclip.generation.diffusion.conditions import NAMES  # noqa: PLC0415
+
+    return NAMES
+
+
+def _card(document: dict[str, Any], learning: LearningSet) -> str:
+    """What the folder is, for whoever opens it."""
+    origin = document["data"]["origin"]
+    said = (
+        "It can repeat the pictures it learnt from: audit what is drawn from it before that leaves the house."
+        if document["differential_privacy"] is None
+        else "Its differential privacy is stated in privacy.json."
+    )
+    return (
+        "# A diffusion generator of fundus photographs\n\n"
+        f"Fitted to {document['learnt']['pictures']} pictures of origin {origin} by EthicCLIP {__version__}, "
+        f"{document['steps']} steps. {said}\n\n"
+        "Stock diffusers loads it (`DiffusionPipeline.from_pretrained`); conditions go to the network as "
+        f"`class_labels`: the vector of `conditions` in {MANIFEST}, scaled as docs/guide.md says. `restricted/` shows "
+        f"patients and stays in the house.\n\nLicence: {learning.licence}\n"
+    )
