@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 NAME = "fit-generator"
 
-_EVOLUTION_ONLY = ("epsilon", "delta", "unit", "budget")
 _DIFFUSION_ONLY = ("steps", "pretrain_steps", "batch_size", "stop_on_leak", "reference", "control")
 
 
@@ -39,7 +38,7 @@ def command(
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures a step.", show_default="16")] = None,
     epsilon: Annotated[
         float | None,
-        typer.Option("--epsilon", help="Of evolution: the privacy budget of the votes.", show_default=False),
+        typer.Option("--epsilon", help="Fit with differential privacy up to this budget.", show_default=False),
     ] = None,
     delta: options.Delta = None,
     unit: options.PrivacyUnit = None,
@@ -70,7 +69,8 @@ def command(
     """Fit a generator to a cohort or a pair set.
 
     diffusion: a conditional network, first on phantoms, then on the cohort; saved as a diffusers pipeline. It can learn
-    its pictures by heart: with --control, samples are audited for copies on the way, and --stop-on-leak exits 10.
+    its pictures by heart: with --control, samples are audited for copies on the way, and --stop-on-leak exits 10. With
+    --epsilon the steps on the cohort are DP-SGD, and the folder holds a privacy statement.
 
     evolution: patients cast noisy votes for the phantom's parameters (Private Evolution); no network is trained. The
     recipe is a small file with its privacy statement, for `ethicclip generate --config`.
@@ -92,13 +92,9 @@ def command(
         "control": control,
     }
     name = chosen_engine(NAME, engine, config, set_ or (), known=("diffusion", "evolution"), default="diffusion")
-    foreign = _DIFFUSION_ONLY if name == "evolution" else _EVOLUTION_ONLY
-    if wrong := [f"--{one.replace('_', '-')}" for one in foreign if typed[one] is not None]:
-        raise UsageError(
-            f"{', '.join(wrong)} is not for --engine {name}",
-            next_step="Leave it out, or choose the other engine"
-            + (": evolution is the one with an epsilon." if name == "diffusion" else "."),
-        )
+    wrong = [f"--{one.replace('_', '-')}" for one in _DIFFUSION_ONLY if typed[one] is not None]
+    if name == "evolution" and wrong:
+        raise UsageError(f"{', '.join(wrong)} is not for --engine evolution", next_step="Leave it out.")
     common = {"engine": name, "size": size, "seed": seed}
     overrides = set_ or ()
     result: EvolutionResult | FitResult
@@ -115,14 +111,18 @@ def command(
     else:
         from ethicclip.generation.diffusion import FitSettings
 
-        flags = {
+        private = {key: typed[key] for key in ("epsilon", "delta", "unit") if typed[key] is not None}
+        asked: dict[str, object] = {
             **common,
+            "privacy": private or None,
             "steps": steps,
             "pretrain_steps": pretrain_steps,
             "batch_size": batch_size,
             "stop_on_leak": stop_on_leak,
         }
-        fitting = resolve(FitSettings, verb=NAME, config=config, overrides=overrides, flags=flags)
+        fitting = resolve(FitSettings, verb=NAME, config=config, overrides=overrides, flags=asked)
+        if fitting.privacy is None and budget is not None:
+            raise UsageError("--budget is for a private fit", next_step="Give --epsilon with it.")
         if control is None and (reference is not None or fitting.stop_on_leak):
             raise UsageError(
                 "samples are checked against other patients of the same pool", next_step="Give --control with it."
@@ -136,6 +136,7 @@ def command(
             resume=resume,
             reference=reference,
             control=control,
+            budget=budget,
             ledger=ledger,
             progress=console_progress(),
         )
@@ -176,12 +177,13 @@ def perform_diffusion(
     resume: bool,
     reference: Path | None,
     control: Path | None,
+    budget: Path | None,
     ledger: Path,
     progress: Progress,
 ) -> FitResult:
     """Fit a diffusion model, look for copies on the way, and record it."""
     from ethicclip.cli.copy_checks import copy_check, real_sides
-    from ethicclip.cli.recording import cohort_artifact, file_artifact, learning_artifact, recorded
+    from ethicclip.cli.recording import cohort_artifact, file_artifact, learning_artifact, record_privacy, recorded
     from ethicclip.generation.diffusion import fit
 
     with recorded(ledger, NAME, settings) as run:
@@ -192,10 +194,13 @@ def perform_diffusion(
             run.use(cohort_artifact(seen))
             run.use(cohort_artifact(unseen))
             watch = copy_check(seen, unseen, out / "restricted" / "audits", seed=settings.seed)
-        result = fit(settings, learning, out, resume=resume, watch=watch, progress=progress)
+        result = fit(settings, learning, out, resume=resume, watch=watch, budget=budget, progress=progress)
         for step, copies, samples in result.copy_rates:
             run.metric(f"copying/step_{step}", copies / samples, n=samples, unit="samples")
         run.generate(file_artifact("generator", out / "ethicclip_generator.json"))
+        if result.statement is not None:
+            record_privacy(run, result.statement)
+            run.generate(file_artifact("privacy_statement", out / "privacy.json"))
         if result.stopped_on_leak:
             run.note_exit(int(ExitCode.GATE_FAILED), "LEAK")
     return result

@@ -75,7 +75,8 @@ def test_a_recipe_by_votes_is_fitted_recorded_and_drawn_from(world: World) -> No
     ("code", "words", "arguments"),
     [
         (2, "multiple of 8", ["fit-generator", "{population}", "--size", 100]),
-        (2, "not for --engine diffusion", ["fit-generator", "{population}", "--epsilon", 3]),
+        (2, "--budget", ["fit-generator", "{population}", "--budget", "b.json"]),
+        (2, "probability", ["fit-generator", "{population}", "--epsilon", 3, "--batch-size", 400]),
         (2, "not for --engine evolution", ["fit-generator", "{population}", "--engine", "evolution", "--steps", 3]),
         (2, "epsilon", ["fit-generator", "{population}", "--engine", "evolution"]),
         (2, "no engine", ["fit-generator", "{population}", "--engine", "gan"]),

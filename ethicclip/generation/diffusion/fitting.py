@@ -26,14 +26,15 @@ from ethicclip.checkpoints import (
     training_state,
     write_checkpoint,
 )
-from ethicclip.errors import BadInputError
-from ethicclip.files import write_bytes, write_text
+from ethicclip.errors import BadInputError, UsageError
+from ethicclip.files import write_bytes, write_json, write_text
 from ethicclip.generation.diffusion.averaging import Average
 from ethicclip.generation.diffusion.folder import CHECKPOINTS, MANIFEST, SCHEMA, claim, finish
 from ethicclip.generation.diffusion.memory import memory_advice
 from ethicclip.generation.diffusion.network import build_network, build_schedule, denoising_losses
 from ethicclip.generation.diffusion.opening import choose_device
 from ethicclip.generation.diffusion.pictures import Shelf, draw_step, phantom_shelf, shelf_of
+from ethicclip.generation.diffusion.private import PrivateFit, terms_of
 from ethicclip.generation.diffusion.settings import FitSettings
 from ethicclip.generation.diffusion.sheet import sample_sheet
 from ethicclip.generation.diffusion.watching import Watch, Watching
@@ -41,7 +42,10 @@ from ethicclip.generation.learning import LearningSet, refuse_empty
 from ethicclip.generation.phantom import GENERATOR
 from ethicclip.interruption import stop_requests
 from ethicclip.privacy import PrivacyStatement
+from ethicclip.privacy.statement import FILE as STATEMENT_FILE
+from ethicclip.privacy.units import units_of
 from ethicclip.progress import SILENT, Progress
+from ethicclip.provenance import KeyStore
 
 _LOG = "log.csv"
 _LOGGED_EVERY = 20
@@ -55,7 +59,7 @@ class FitResult:
         out: Its folder: a diffusers pipeline.
         steps: Steps taken, those on phantoms included.
         resumed_from: Steps of an earlier call that were kept.
-        pictures: Pictures it learnt from, after deduplication.
+        pictures: Pictures it learnt from, after deduplication; not told of a private fit.
         left_out: Pictures that repeated an earlier one.
         parameters: Weights of the network.
         stopped_on_leak: Whether a check found copies and the run ended there.
@@ -67,7 +71,7 @@ class FitResult:
     out: Path
     steps: int
     resumed_from: int
-    pictures: int
+    pictures: int | None
     left_out: int
     parameters: int
     stopped_on_leak: bool
@@ -96,7 +100,8 @@ class FitResult:
         kept = f", the first {self.resumed_from:,} kept from before" if self.resumed_from else ""
         lines = [
             f"a diffusion generator of {self.parameters:,} weights in {self.out}: {self.steps:,} steps{kept}, "
-            f"{self.pictures} pictures ({self.left_out} repeats left out), {self.seconds:.0f} s"
+            + ("" if self.pictures is None else f"{self.pictures} pictures ({self.left_out} repeats left out), ")
+            + f"{self.seconds:.0f} s"
         ]
         lines += [f"step {step}: {found} of {of} samples flagged as copies" for step, found, of in self.copy_rates]
         if self.stopped_on_leak:
@@ -115,6 +120,8 @@ def fit(
     *,
     resume: bool = False,
     watch: Watch | None = None,
+    budget: Path | None = None,
+    keys: KeyStore | None = None,
     progress: Progress = SILENT,
 ) -> FitResult:
     """Fit a conditional diffusion model.
@@ -125,26 +132,56 @@ def fit(
         out: Folder of the generator: new, empty, or an unfinished one with `resume`.
         resume: Go on from the last checkpoint.
         watch: Looks for copies among samples: takes a folder of pictures and a step, gives the number flagged.
+        budget: Of a private fit: joint budget of these patients, in which it is reserved.
+        keys: Seal account and budget; the machine's own by default.
         progress: Where to report.
 
     Raises:
         BadInputError: An empty set, pictures that cannot be read, a folder in use.
+        UsageError: A private fit that is to be watched, an epsilon out of reach, or one over the joint budget.
+        IntegrityError: The account of a private fit is gone or was edited.
         StorageError: Memory or disk ran out.
         KeyboardInterrupt: The run was asked to stop; a checkpoint was written.
     """
     started = time.monotonic()
     refuse_empty(learning)
     device = choose_device(settings.device)
+    private = settings.privacy is not None
+    if private and watch is not None:
+        raise UsageError(
+            "a check for copies looks at patients outside the account of a private fit",
+            next_step="Leave --control out, and audit what is drawn from the finished generator.",
+        )
+    if settings.privacy is not None:
+        # What cannot be kept is refused before anything is written.
+        units = units_of(learning.patient_ids, settings.privacy.unit)
+        terms_of(settings, settings.privacy, units=len(units), data="")
+    told = None if private else len(learning)
     identity = {
         "schema": SCHEMA,
         "settings": settings.resolved(),
-        "data": {"origin": str(learning.origin), "alias": learning.alias, "pictures": len(learning)},
+        "data": {"origin": str(learning.origin), "alias": learning.alias, "pictures": told},
         "licence": learning.licence,
     }
     restricted = claim(out, identity, resume=resume)
-    kept = learning.without_duplicates(progress=progress) if settings.deduplicate and settings.steps else learning
+    # A picture that goes because another patient's is there would move more than one patient's worth.
+    repeats_go = settings.deduplicate and settings.steps > 0 and not private
+    kept = learning.without_duplicates(progress=progress) if repeats_go else learning
     trainer = _Trainer(settings, device)
     resumed_from = trainer.restore(restricted / CHECKPOINTS)
+    before = settings.pretrain_steps
+    account = (
+        PrivateFit(
+            settings,
+            learning,
+            restricted,
+            keys=keys or KeyStore.default(),
+            budget=budget,
+            resumed=max(0, resumed_from - before) if resume else None,
+        )
+        if private
+        else None
+    )
     watching = Watching(watch, settings, restricted, since=resumed_from)
     stages = _stages(settings, kept, progress)
     log = _Log(restricted / _LOG, since=resumed_from)
@@ -156,8 +193,15 @@ def fit(
             pictures = shelf()
             with progress.task(label, total=last - first, unit="steps") as bar:
                 bar.advance(trainer.step - first)
+                on_cohort = first >= before
                 while trainer.step < last and not stopped:
-                    loss = trainer.advance(pictures)
+                    loss = (
+                        account.advance(trainer, pictures)
+                        if account is not None and on_cohort
+                        else trainer.advance(pictures)
+                    )
+                    if loss is None:  # steps lost to a kill stay paid for
+                        break
                     log.note(trainer.step, loss)
                     bar.advance()
                     due = trainer.step == last
@@ -166,7 +210,6 @@ def fit(
                             path = restricted / "samples" / f"step_{trainer.step:06d}.png"
                             with trainer.averaged() as network:
                                 write_bytes(path, sample_sheet(network, trainer.schedule, settings, device))
-                        on_cohort = first >= settings.pretrain_steps
                         if on_cohort and (trainer.step % settings.watch_steps == 0 or due):
                             with trainer.averaged() as network:
                                 found = watching.look(network, trainer.schedule, device, trainer.step)
@@ -178,15 +221,20 @@ def fit(
             if stopped:
                 break
     trainer.save(out)
+    said: PrivacyStatement | None = None
+    if account is not None:
+        account.kept = trainer.step - before
+        said = account.finish()
+        write_json(out / STATEMENT_FILE, said.to_json())
     document = {
         **identity,
         "conditions": list(_names()),
         "steps": trainer.step,
-        "learnt": {"pictures": len(kept), "left_out": len(learning) - len(kept)},
+        "learnt": None if private else {"pictures": len(kept), "left_out": len(learning) - len(kept)},
         "pretraining": {"generator": GENERATOR, "steps": settings.pretrain_steps} if settings.pretrain_steps else None,
         "stopped_on_leak": stopped,
         "watched": [{"step": step, "copies": found, "samples": of} for step, found, of in watching.found],
-        "differential_privacy": None,
+        "differential_privacy": None if said is None else said.to_json(),
         "versions": {"ethicclip": __version__, "torch": str(torch.__version__)},
     }
     write_text(out / "README.md", _card(document, learning))
@@ -197,12 +245,12 @@ def fit(
         out=out,
         steps=trainer.step,
         resumed_from=resumed_from,
-        pictures=len(kept),
+        pictures=None if private else len(kept),
         left_out=len(learning) - len(kept),
         parameters=sum(one.numel() for one in trainer.network.parameters()),
         stopped_on_leak=stopped,
         copy_rates=watching.found,
-        statement=None,
+        statement=said,
         seconds=time.monotonic() - started,
     )
 
@@ -241,6 +289,9 @@ class _Trainer:
                 f"a batch of {settings.batch_size} cannot be divided among {self._processes} processes",
                 next_step=f"Use a multiple of {self._processes}.",
             )
+        if settings.privacy is not None and self._processes > 1:
+            raise UsageError("a private fit runs in one process", next_step="Start it without accelerate launch.")
+        self.device: torch.device = self._accelerator.device
         self.is_main = bool(self._accelerator.is_main_process)
         self.schedule = build_schedule()
         self.network: Any = build_network(settings, settings.seed).to(memory_format=torch.channels_last)
@@ -269,8 +320,7 @@ class _Trainer:
         conditions[torch.tensor(draw.dropped[mine])] = 0.0
         generator = torch.Generator().manual_seed(draw.noise_seed)
         noise = torch.randn((settings.batch_size, *pictures.shape[1:]), generator=generator)[mine]
-        for group in self._optimizer.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (self.step + 1) / settings.warmup)
+        self._warm_up()
         self._prepared.train()
         with self._accelerator.autocast():
             losses = denoising_losses(
@@ -290,6 +340,21 @@ class _Trainer:
         self.step += 1
         self._average.update(self.step)
         return float(loss.detach())
+
+    def apply(self, gradients: list[Tensor]) -> None:
+        """One step of the optimizer with gradients from elsewhere, one a parameter that requires one."""
+        self._warm_up()
+        trained = [one for one in self.network.parameters() if one.requires_grad]
+        for parameter, gradient in zip(trained, gradients, strict=True):
+            parameter.grad = gradient.to(parameter.dtype)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._average.update(self.step)
+
+    def _warm_up(self) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._settings.learning_rate * min(1.0, (self.step + 1) / self._settings.warmup)
 
     def averaged(self) -> Any:
         """The network with its averaged weights while the block runs."""
@@ -373,6 +438,7 @@ def _names() -> tuple[str, ...]:
 def _card(document: dict[str, Any], learning: LearningSet) -> str:
     """What the folder is, for whoever opens it."""
     origin = document["data"]["origin"]
+    learnt = "pictures" if document["learnt"] is None else f"{document['learnt']['pictures']} pictures"
     said = (
         "It can repeat the pictures it learnt from: audit what is drawn from it before that leaves the house."
         if document["differential_privacy"] is None
@@ -380,7 +446,7 @@ def _card(document: dict[str, Any], learning: LearningSet) -> str:
     )
     return (
         "# A diffusion generator of fundus photographs\n\n"
-        f"Fitted to {document['learnt']['pictures']} pictures of origin {origin} by EthicCLIP {__version__}, "
+        f"Fitted to {learnt} of origin {origin} by EthicCLIP {__version__}, "
         f"{document['steps']} steps. {said}\n\n"
         "Stock diffusers loads it (`DiffusionPipeline.from_pretrained`); conditions go to the network as "
         f"`class_labels`: the vector of `conditions` in {MANIFEST}, scaled as docs/guide.md says. `restricted/` shows "

@@ -7,11 +7,36 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ethicclip.generation.evolution.settings import Tuning
+from ethicclip.privacy import Unit
 from ethicclip.settings import Settings
 from ethicclip.terms import Condition
 
 _GRAIN = 8
 """Sides are multiples of this: three halvings of the network."""
+
+
+class FitPrivacy(Settings):
+    """What a private fit promises.
+
+    Attributes:
+        epsilon: Target, for adding or removing one unit.
+        delta: Target; None takes min(1e-5, 1/(10 n)).
+        unit: Whose presence is hidden.
+        max_grad_norm: C, the longest gradient of a unit.
+        multiplicity: Draws of picture, time and noise whose mean gradient is a unit's; more make it less noisy and cost
+            time, not privacy.
+        sample_rate: Poisson rate q; None takes batch_size over the number of units, which declares that number public.
+        tuning: What the statement says of how the other settings were chosen.
+    """
+
+    epsilon: float = Field(gt=0)
+    delta: float | None = Field(default=None, gt=0, lt=1)
+    unit: Unit = Unit.PATIENT
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    multiplicity: int = Field(default=4, ge=1, le=64)
+    sample_rate: float | None = Field(default=None, gt=0)
+    tuning: Tuning = "not stated"
 
 
 class FitSettings(Settings):
@@ -39,6 +64,8 @@ class FitSettings(Settings):
         watch_steps: Steps between checks for copies, where a reference and a control are given.
         watch_samples: Samples drawn for each check.
         stop_on_leak: End the run at the first check that finds copies.
+        privacy: Fit with differential privacy; then `batch_size` is the expected number of units a step, and neither
+            deduplication nor checks look at the pictures.
     """
 
     engine: Literal["diffusion"] = "diffusion"
@@ -65,6 +92,7 @@ class FitSettings(Settings):
     watch_steps: int = Field(default=1000, ge=1)
     watch_samples: int = Field(default=64, ge=8, le=10_000)
     stop_on_leak: bool = False
+    privacy: FitPrivacy | None = None
 
     @field_validator("size")
     @classmethod
@@ -75,6 +103,8 @@ class FitSettings(Settings):
     def _some_step(self) -> Self:
         if self.pretrain_steps + self.steps < 1:
             raise ValueError("steps and pretrain_steps are both 0: nothing would be learnt")
+        if self.privacy is not None and (self.steps < 1 or self.stop_on_leak or self.precision == "bf16"):
+            raise ValueError("a private fit needs steps, computes in fp32, and does not stop by looking at patients")
         return self
 
 
