@@ -5,9 +5,9 @@
 Patients are split in two. The recipe is evolved on the first part (patient-level votes); phantoms drawn from it, and
 from the phantom's own prior (no patient), are compared with as many pictures of the second part by the kernel distance
 (KID: unbiased squared MMD with the kernel (x.y / d + 1)^3; Binkowski et al. 2018), in two spaces: the built-in CLIP
-model's (in which, with colours, patients voted) and the shipped `copy` descriptor's, which took no part. Intervals: 95 %
-bootstrap of both sets, real pictures by patient. Smaller is nearer; "real" compares the two parts with each other and
-is the least one can hope for. One seed each; epsilons are of the patients of the first part, delta 1e-5. Writes
+model's (in which, with colours, patients voted) and the shipped `copy` descriptor's, which took no part. Intervals:
+95 % bootstrap of both sets, real pictures by patient. Smaller is nearer; "real" compares the two parts with each other
+and is the least one can hope for. One seed each; epsilons are of the patients of the first part, delta 1e-5. Writes
 benchmarks/results/generators-evolution.json.
 """
 
@@ -142,9 +142,8 @@ def main() -> None:
             made = spaces(drawn(settings))
             found = {space: interval(made[space], real[space], patients, rounds) for space in real}
             rows[name] = {**rows.get(name, {}), **found}
-    print(
-        f"{len(set(voting.patients()))} patients vote, {votes} rounds, {candidates} candidates; {count} pictures a set"
-    )
+    heard = len(set(voting.patients()))
+    print(f"{heard} patients vote, {votes} rounds, {candidates} candidates; {count} pictures a set")
     print(f"{'set':>10s} {'KID builtin':>26s} {'KID copy':>26s}")
     for name in ("real", *sets):
         cells = [
