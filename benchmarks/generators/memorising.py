@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep generators and audits here, and go on from it")
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--behaved-steps", type=int, default=1200, help="half of them on phantoms")
+    parser.add_argument("--checks", type=int, default=4, help="audits of samples on the way")
     parser.add_argument("--pictures", type=int, default=4, help="pictures of the overfitted generator")
     parser.add_argument("--patients", type=int, default=24, help="patients on each side of the audits")
     options = parser.parse_args()
@@ -138,7 +139,7 @@ def main() -> None:
         result: dict[str, Any] = {"side": SIDE, "patients": patients, "steps": lengths}
         for kind in ("overfitted", "behaved"):
             learnt = reference.subset(range(options.pictures)) if kind == "overfitted" else reference
-            settings = settings_of(kind, lengths[kind], max(1, lengths[kind] // 4), samples)
+            settings = settings_of(kind, lengths[kind], max(1, lengths[kind] // options.checks), samples)
             try:
                 rows = run(kind, learnt, reference, control, folder, settings)
             except BadInputError as error:

@@ -26,7 +26,7 @@ from ethicclip.checkpoints import (
     training_state,
     write_checkpoint,
 )
-from ethicclip.errors import BadInputError, UsageError
+from ethicclip.errors import UsageError
 from ethicclip.files import write_bytes, write_json, write_text
 from ethicclip.generation.diffusion.averaging import Average
 from ethicclip.generation.diffusion.folder import CHECKPOINTS, MANIFEST, SCHEMA, claim, finish
@@ -49,6 +49,7 @@ from ethicclip.provenance import KeyStore
 
 _LOG = "log.csv"
 _LOGGED_EVERY = 20
+_LONGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,17 +206,16 @@ def fit(
                     log.note(trainer.step, loss)
                     bar.advance()
                     due = trainer.step == last
-                    if trainer.is_main:
-                        if trainer.step % settings.sheet_steps == 0 or due:
-                            path = restricted / "samples" / f"step_{trainer.step:06d}.png"
-                            with trainer.averaged() as network:
-                                write_bytes(path, sample_sheet(network, trainer.schedule, settings, device))
-                        if on_cohort and (trainer.step % settings.watch_steps == 0 or due):
-                            with trainer.averaged() as network:
-                                found = watching.look(network, trainer.schedule, device, trainer.step)
-                            stopped = bool(found) and settings.stop_on_leak
-                        if stop.requested or trainer.step % settings.checkpoint_steps == 0 or stopped:
-                            trainer.keep(restricted / CHECKPOINTS)
+                    if trainer.step % settings.sheet_steps == 0 or due:
+                        path = restricted / "samples" / f"step_{trainer.step:06d}.png"
+                        with trainer.averaged() as network:
+                            write_bytes(path, sample_sheet(network, trainer.schedule, settings, device))
+                    if on_cohort and (trainer.step % settings.watch_steps == 0 or due):
+                        with trainer.averaged() as network:
+                            found = watching.look(network, trainer.schedule, device, trainer.step)
+                        stopped = bool(found) and settings.stop_on_leak
+                    if stop.requested or trainer.step % settings.checkpoint_steps == 0 or stopped:
+                        trainer.keep(restricted / CHECKPOINTS)
                     if stop.requested:
                         raise KeyboardInterrupt
             if stopped:
@@ -273,38 +273,26 @@ def _stages(
 
 
 class _Trainer:
-    """Network, optimizer, average and step counter; one process of several where accelerate started several."""
+    """Network, optimizer, average and step counter."""
 
     def __init__(self, settings: FitSettings, device: torch.device) -> None:
-        from accelerate import Accelerator  # noqa: PLC0415 - it takes a second to load
-
         half = settings.precision == "bf16" or (
             settings.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
         self._settings = settings
-        self._accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if half else "no")
-        self._processes = self._accelerator.num_processes
-        if settings.batch_size % self._processes:
-            raise BadInputError(
-                f"a batch of {settings.batch_size} cannot be divided among {self._processes} processes",
-                next_step=f"Use a multiple of {self._processes}.",
-            )
-        if settings.privacy is not None and self._processes > 1:
-            raise UsageError("a private fit runs in one process", next_step="Start it without accelerate launch.")
-        self.device: torch.device = self._accelerator.device
-        self.is_main = bool(self._accelerator.is_main_process)
+        self._precision = torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
+        self.device = device
         self.schedule = build_schedule()
-        self.network: Any = build_network(settings, settings.seed).to(memory_format=torch.channels_last)
+        self.network: Any = build_network(settings, settings.seed).to(device, memory_format=torch.channels_last)
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=1e-4, betas=(0.9, 0.99)
         )
-        self._prepared, self._prepared_optimizer = self._accelerator.prepare(self.network, self._optimizer)
         self._average = Average(self.network, settings.ema_decay)
         self.step = 0
 
     def advance(self, shelf: Shelf) -> float:
-        """One step; its loss, of this process's part."""
-        settings = self._settings
+        """One step; its loss."""
+        settings, device = self._settings, self.device
         draw = draw_step(
             settings.seed,
             self.step,
@@ -314,29 +302,27 @@ class _Trainer:
             flip=settings.flip,
             drop=settings.drop,
         )
-        mine = slice(self._accelerator.process_index, None, self._processes)
-        device = self._accelerator.device
-        pictures, conditions = shelf.tensors(draw.rows[mine], draw.flips[mine])
-        conditions[torch.tensor(draw.dropped[mine])] = 0.0
+        pictures, conditions = shelf.tensors(draw.rows, draw.flips)
+        conditions[torch.tensor(draw.dropped)] = 0.0
         generator = torch.Generator().manual_seed(draw.noise_seed)
-        noise = torch.randn((settings.batch_size, *pictures.shape[1:]), generator=generator)[mine]
+        noise = torch.randn(pictures.shape, generator=generator)
         self._warm_up()
-        self._prepared.train()
-        with self._accelerator.autocast():
+        self.network.train()
+        with self._precision:
             losses = denoising_losses(
-                _Unwrapped(self._prepared, self.network.config),
+                self.network,
                 self.schedule,
                 pictures.to(device, memory_format=torch.channels_last),
                 conditions.to(device),
-                torch.tensor(draw.times[mine], device=device),
+                torch.tensor(draw.times, device=device),
                 noise.to(device, memory_format=torch.channels_last),
                 settings.snr_gamma,
             )
             loss = losses.mean()
-        self._accelerator.backward(loss)
-        self._accelerator.clip_grad_norm_(self.network.parameters(), 1.0)
-        self._prepared_optimizer.step()
-        self._prepared_optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LONGEST_GRADIENT)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._average.update(self.step)
         return float(loss.detach())
@@ -387,20 +373,8 @@ class _Trainer:
         """Write the pipeline with averaged weights."""
         from diffusers import DDPMPipeline  # noqa: PLC0415
 
-        if not self.is_main:
-            return
         with self.averaged() as network:
             DDPMPipeline(unet=network, scheduler=self.schedule).save_pretrained(out, safe_serialization=True)
-
-
-class _Unwrapped:
-    """A network that several processes share, with the configuration of the one inside."""
-
-    def __init__(self, prepared: Any, config: Any) -> None:
-        self._prepared, self.config = prepared, config
-
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        return self._prepared(*args, **named)
 
 
 class _Log:
