@@ -53,7 +53,7 @@ def settings_of(kind: str, steps: int, every: int, samples: int) -> FitSettings:
     """The two recipes."""
     common = {**SHAPE, "watch_steps": every, "checkpoint_steps": 50, "sheet_steps": 10**6, "watch_samples": samples}
     if kind == "overfitted":
-        more = {"pretrain_steps": 0, "steps": steps, "learning_rate": 1e-3, "ema_decay": 0.98, "flip": False}
+        more = {"pretrain_steps": 0, "steps": steps, "learning_rate": 2e-3, "ema_decay": 0.95, "flip": False}
         return FitSettings.build({**common, **more, "warmup": 20, "deduplicate": False})
     more = {"pretrain_steps": steps // 2, "pretrain_phantoms": 200, "steps": steps // 2, "learning_rate": 1e-3}
     return FitSettings.build({**common, **more, "warmup": 20, "ema_decay": 0.98})

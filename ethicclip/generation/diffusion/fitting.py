@@ -183,7 +183,7 @@ def fit(
         if private
         else None
     )
-    watching = Watching(watch, settings, restricted, since=resumed_from)
+    watching = Watching(watch, settings, kept.known, restricted, since=resumed_from)
     stages = _stages(settings, kept, progress)
     log = _Log(restricted / _LOG, since=resumed_from)
     stopped = False

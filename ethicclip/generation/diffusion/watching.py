@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from ethicclip.files import write_bytes, write_text
-from ethicclip.generation.diffusion.conditions import drawn, vector
+from ethicclip.generation.diffusion.conditions import vector
 from ethicclip.generation.diffusion.drawing import LANE, as_pixels, denoise, first_noise
 from ethicclip.generation.diffusion.settings import FitSettings
+from ethicclip.generation.learning import Known
 from ethicclip.generation.marking import TRAINED, encode_marked
 from ethicclip.generation.streams import GENERATED, Stream, stream
 
@@ -32,12 +33,17 @@ class Watching:
     Args:
         watch: The check, or None where nobody asked for one.
         settings: How many samples.
+        known: What is known of the pictures learnt from: samples are asked for the like, since what was seen for no
+            condition cannot come back for it.
         restricted: The run's restricted folder.
         since: Step that the run goes on from; later rows of an earlier call are dropped.
     """
 
-    def __init__(self, watch: Watch | None, settings: FitSettings, restricted: Path, *, since: int) -> None:
+    def __init__(
+        self, watch: Watch | None, settings: FitSettings, known: Sequence[Known], restricted: Path, *, since: int
+    ) -> None:
         self._watch, self._settings, self._folder = watch, settings, restricted
+        self._known = known
         self._rows: list[tuple[int, int, int]] = []
         path = restricted / _TABLE
         if watch is not None and path.is_file():
@@ -60,7 +66,8 @@ class Watching:
         for first in range(0, count, LANE):
             # Numbers from high up: what is generated later with this seed begins with other noise.
             numbers = [2**40 + first + place for place in range(LANE)]
-            known = [drawn(stream(GENERATED, settings.seed, number, Stream.CASE), "balanced") for number in numbers]
+            rows = [stream(GENERATED, settings.seed, one, Stream.CASE).integers(len(self._known)) for one in numbers]
+            known = [self._known[int(row)] for row in rows]
             pictures = as_pixels(
                 denoise(
                     network,
