@@ -20,6 +20,7 @@ from ethicclip.cli import (
     demo,
     evaluate,
     export,
+    fit_generator,
     gate,
     generate,
     import_,
@@ -68,6 +69,7 @@ def _root(
 
 for _verb in (
     generate,
+    fit_generator,
     preview,
     split,
     audit_leakage,

@@ -12,6 +12,7 @@ from ethicclip.settings import Settings
 
 if TYPE_CHECKING:
     from ethicclip.cohorts import Cohort
+    from ethicclip.generation.learning import LearningSet
     from ethicclip.importing import ImportResult
     from ethicclip.pairs import ImageSource, PairSet
     from ethicclip.privacy import PrivacyStatement
@@ -54,6 +55,33 @@ def cohort_artifact(cohort: Cohort) -> Artifact:
     origin = "synthetic" if cohort.simulated else "real"
     people = cohort.patient_ids or ()
     return commit_cohort(cohort.content_hashes(), cohort.alias, KeyStore.default(), origin=origin, patients=people)
+
+
+def generator_artifact(name: str) -> Artifact:
+    """A generator: ours by its manifest, which holds the hash of every part, a foreign one by its folder or name."""
+    from ethicclip.files import sha256_bytes
+    from ethicclip.provenance.artifacts import artifact_of_folder
+
+    if name.startswith("hub:"):
+        return Artifact(kind="generator", sha256=sha256_bytes(name.encode()), alias=name)
+    folder = Path(name)
+    manifest = folder / "ethicclip_generator.json"
+    return (
+        file_artifact("generator", manifest)
+        if manifest.is_file()
+        else artifact_of_folder(folder, kind="generator", alias=folder.name)
+    )
+
+
+def learning_artifact(source: Path, learning: LearningSet) -> Artifact:
+    """What a generator learnt from: a pair set as ever, a cohort with its patients by commitment."""
+    from ethicclip.pairs import PairSet
+
+    if (source / "manifest.json").is_file():
+        return pair_set_artifact(PairSet.open(source))
+    origin = str(learning.origin)
+    people = sorted({one for one in learning.patient_ids if one is not None})
+    return commit_cohort(learning.hashes, learning.alias, KeyStore.default(), origin=origin, patients=people)
 
 
 def pair_set_artifact(pairs: PairSet) -> Artifact:

@@ -15,13 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ethicclip.cohorts.cohort import Cohort
 from ethicclip.cohorts.settings import NEAR_DUPLICATE_THRESHOLD
 from ethicclip.errors import BadInputError
 from ethicclip.imaging import FieldOfView, Pixels, field_of_view, refuse_unreadable
@@ -60,6 +59,23 @@ _FIRST_TURNS = (0.0, -3.0, 3.0)
 _FURTHER_TURNS = (-1.5, 1.5, -4.5, 4.5, -6.0, 6.0)
 _PROMISING = 0.35
 _CHUNK = 64
+
+
+class Eyes(Protocol):
+    """What can be looked through: a cohort, or any pictures with names of whose they are."""
+
+    @property
+    def alias(self) -> str:
+        """What messages call it."""
+
+    def __len__(self) -> int:
+        """How many pictures."""
+
+    def image(self, i: int, max_side: int | None = None) -> Pixels:
+        """Picture `i`, uint8 RGB (height, width, 3)."""
+
+    def patients(self) -> tuple[str, ...]:
+        """One name a picture; pictures of one name are not compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +127,7 @@ def signature(image: Pixels) -> Signature:
     )
 
 
-def signatures(cohort: Cohort, *, workers: int = 2, progress: Progress = SILENT) -> list[Signature]:
+def signatures(cohort: Eyes, *, workers: int = 2, progress: Progress = SILENT) -> list[Signature]:
     """The signature of every image, in order of rows; the number of threads changes nothing.
 
     Raises:
@@ -153,7 +169,7 @@ def signatures_of(
 
 
 def find_near_duplicates(
-    cohort: Cohort,
+    cohort: Eyes,
     *,
     threshold: float = NEAR_DUPLICATE_THRESHOLD,
     workers: int = 2,

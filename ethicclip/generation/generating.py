@@ -134,8 +134,7 @@ def generate(settings: GenerateSettings, out: Path, *, workers: int = 1, progres
     """
     started = time.monotonic()
     engine = PhantomEngine(settings)
-    # A recipe that no eye fulfils is found out before anything is written.
-    engine.case(0)
+    refuse_impossible(settings)
     manifest = write_pair_set(
         out,
         engine,
@@ -149,7 +148,7 @@ def generate(settings: GenerateSettings, out: Path, *, workers: int = 1, progres
             marking=MARKING,
             notes=(
                 resolution_note(settings.size),
-                "Labels and captions are derived by rule from the findings rendered. No patient's image entered.",
+                "Labels and captions are derived by rule from the findings rendered. " + _who_entered(settings),
             ),
         ),
         workers=workers,
@@ -162,6 +161,28 @@ def generate(settings: GenerateSettings, out: Path, *, workers: int = 1, progres
         labels=_by_condition(Counter(manifest["counts"]["labels"])),
         manifest_sha256=sha256_file(out / "manifest.json"),
         seconds=time.monotonic() - started,
+    )
+
+
+def refuse_impossible(settings: GenerateSettings) -> None:
+    """Find out before anything is written whether there is an eye as the recipe, or each of its parts, wants it.
+
+    Raises:
+        UsageError: Fixed findings that contradict each other.
+    """
+    recipes = [component.findings for component in settings.mixture] or [settings.findings]
+    for recipe in recipes:
+        PhantomEngine(settings.model_copy(update={"mixture": (), "findings": recipe})).case(0)
+
+
+def _who_entered(settings: GenerateSettings) -> str:
+    """Whether patients had a say in the set."""
+    fitted = settings.fitted
+    if fitted is None:
+        return "No patient's image entered."
+    return (
+        f"The recipe was fitted by noisy votes: epsilon {fitted.epsilon:.3f} at delta {fitted.delta:g} for adding or "
+        f"removing one {fitted.unit}; whose: {fitted.whose}. Statement sha256: {fitted.statement_sha256}."
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ethicclip.files import canonical_json, sha256_bytes
+from ethicclip.generation.generating import refuse_impossible
 from ethicclip.generation.phantom import GENERATOR, LICENCE, PhantomEngine
 from ethicclip.generation.settings import GenerateSettings
 from ethicclip.imaging import Pixels, read_image
@@ -38,7 +39,7 @@ class PhantomStream:
         """
         self.settings = settings.model_copy(update={"masks": False})
         self._engine = PhantomEngine(self.settings.model_copy(update={"masks": True}))
-        self._engine.case(0)
+        refuse_impossible(self.settings)
 
     @property
     def digest(self) -> str:

@@ -14,6 +14,7 @@ from ethicclip.generation.findings import VIEWPOINT, Eye, Photograph, summary
 from ethicclip.generation.fixing import fixed_photograph
 from ethicclip.generation.marking import encode_marked
 from ethicclip.generation.readability import readability
+from ethicclip.generation.recipes import FindingsRecipe
 from ethicclip.generation.rendering.acquisition import take_photograph
 from ethicclip.generation.rendering.scene import Scene, render_scene
 from ethicclip.generation.sampling import draw_case
@@ -66,17 +67,28 @@ class PhantomEngine:
         if index % self.settings.photographs == 0:
             return eye, first
         again = stream(*self._key(self.eye_number(index)), Stream.AGAIN, index % self.settings.photographs)
-        other = self._photograph(eye, again, again)
+        other = self._photograph(eye, self.recipe(self.eye_number(index)), again, again)
         # The same direction and field, so that the eye need not be drawn again.
         return eye, replace(other, **{name: getattr(first, name) for name in VIEWPOINT})
 
+    def recipe(self, number: int) -> FindingsRecipe:
+        """What is fixed of eye `number`: the settings' findings, or those of its part of the mixture."""
+        mixture = self.settings.mixture
+        if not mixture:
+            return self.settings.findings
+        weights = np.cumsum([component.weight for component in mixture])
+        draw = stream(*self._key(number), Stream.COMPONENT).random() * weights[-1]
+        return mixture[min(int(np.searchsorted(weights, draw, side="right")), len(mixture) - 1)].findings
+
     def _first(self, number: int) -> tuple[Eye, Photograph]:
         random, fixed = stream(*self._key(number), Stream.CASE), stream(*self._key(number), Stream.FIXED)
-        eye = draw_case(random, fixed, self.settings)
-        return eye, self._photograph(eye, random, fixed)
+        recipe = self.recipe(number)
+        eye = draw_case(random, fixed, self.settings, recipe)
+        return eye, self._photograph(eye, recipe, random, fixed)
 
-    def _photograph(self, eye: Eye, random: np.random.Generator, fixed: np.random.Generator) -> Photograph:
-        recipe = self.settings.findings
+    def _photograph(
+        self, eye: Eye, recipe: FindingsRecipe, random: np.random.Generator, fixed: np.random.Generator
+    ) -> Photograph:
         camera = draw_camera(random)
         if "camera" in self.settings.balance:
             camera = CAMERAS[int(fixed.integers(len(CAMERAS)))]

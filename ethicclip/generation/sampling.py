@@ -305,7 +305,9 @@ def draw_eye(random: np.random.Generator, plan: Plan, anatomy: Anatomy | None = 
     return eye
 
 
-def draw_case(random: np.random.Generator, fixed: np.random.Generator, settings: GenerateSettings) -> Eye:
+def draw_case(
+    random: np.random.Generator, fixed: np.random.Generator, settings: GenerateSettings, recipe: FindingsRecipe
+) -> Eye:
     """Draw a plan and an eye that carries it out, both as the settings want them.
 
     Where findings are fixed and conditions are not, plans are drawn until one goes with the findings: the set then has
@@ -314,12 +316,12 @@ def draw_case(random: np.random.Generator, fixed: np.random.Generator, settings:
     Args:
         random: Source of what is left to chance.
         fixed: Source of what the recipe fixes.
-        settings: Sampling, subgroup axes and recipe.
+        settings: Sampling and subgroup axes.
+        recipe: What is fixed of this eye.
 
     Raises:
         UsageError: No eye has the fixed findings together.
     """
-    recipe = settings.findings
     plans, attempts = (_OPEN_PLANS, _OPEN_ATTEMPTS) if recipe.is_open else (1, _ATTEMPTS)
     for _ in range(plans):
         plan = draw_plan(random, settings.sampling, recipe, fixed, settings.balance)

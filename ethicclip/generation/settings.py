@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ethicclip.generation.recipes import FindingsRecipe
 from ethicclip.settings import Settings
 from ethicclip.terms import Condition
 
 Axis = Literal["age", "pigmentation", "camera"]
+
+
+class Component(Settings):
+    """One part of a mixture of recipes: how often it is drawn, and what its eyes have."""
+
+    weight: float = Field(gt=0)
+    findings: FindingsRecipe
+
+
+class FittedTo(Settings):
+    """What a recipe was fitted to, where patients had a say in it; stands in every set drawn from the recipe.
+
+    Attributes:
+        whose: The scope of its epsilon.
+        epsilon, delta: Of adding or removing one unit.
+        unit: Whose presence is hidden.
+        statement_sha256: Hash of the recipe's privacy statement.
+    """
+
+    whose: str
+    epsilon: float = Field(gt=0)
+    delta: float = Field(gt=0, lt=1)
+    unit: Literal["patient", "pair"]
+    statement_sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class GenerateSettings(Settings):
@@ -40,6 +64,23 @@ class GenerateSettings(Settings):
         default=(), description="Subgroup axes drawn evenly and without regard to disease: age, pigmentation, camera."
     )
     findings: FindingsRecipe = FindingsRecipe()
+    mixture: tuple[Component, ...] = Field(
+        default=(),
+        max_length=1000,
+        description="Recipes to draw from by weight, instead of `sampling` and `findings`.",
+    )
+    fitted: FittedTo | None = Field(default=None, description="Of a recipe that patients had a say in: its statement.")
+
+    def resolved(self) -> dict[str, Any]:
+        """All values as JSON types; without a mixture as they always were, so that old digests stay valid."""
+        found = super().resolved()
+        return {name: value for name, value in found.items() if name not in ("mixture", "fitted") or value}
+
+    @model_validator(mode="after")
+    def _one_recipe(self) -> Self:
+        if self.mixture and self.findings != FindingsRecipe():
+            raise ValueError("findings and mixture cannot both be given: a mixture holds findings of its own")
+        return self
 
     @field_validator("languages", "balance")
     @classmethod

@@ -16,6 +16,8 @@ class Stream(IntEnum):
     PERSON = 4
     FIXED = 5
     AGAIN = 6
+    COMPONENT = 7
+    LATENT = 8
     VESSELS = 10
     CHOROID = 11
     TEXTURE = 12

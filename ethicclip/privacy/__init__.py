@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ethicclip.privacy.budget import BudgetState as BudgetState
     from ethicclip.privacy.calibration import noise_for as noise_for
     from ethicclip.privacy.calibration import steps_within as steps_within
+    from ethicclip.privacy.mechanisms import GeneratorMechanism as GeneratorMechanism
     from ethicclip.privacy.mechanisms import Mechanism as Mechanism
     from ethicclip.privacy.mechanisms import Purpose as Purpose
     from ethicclip.privacy.mechanisms import SampledGaussian as SampledGaussian
@@ -30,6 +31,7 @@ _HOMES = {
     "Budget": "budget",
     "BudgetState": "budget",
     "Epsilon": "accountant",
+    "GeneratorMechanism": "mechanisms",
     "Mechanism": "mechanisms",
     "PlanSettings": "planning",
     "PrivacyPlan": "planning",
@@ -50,6 +52,7 @@ __all__ = [
     "Budget",
     "BudgetState",
     "Epsilon",
+    "GeneratorMechanism",
     "Mechanism",
     "PlanSettings",
     "PrivacyPlan",

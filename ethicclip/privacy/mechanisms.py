@@ -30,6 +30,18 @@ class Mechanism(StrEnum):
         return 1 if self is Mechanism.PROMPT_BANK else 2
 
 
+class GeneratorMechanism(StrEnum):
+    """How a generator becomes private; training does not take these."""
+
+    VOTES = "votes"
+    DENOISING = "denoising"
+
+    @property
+    def sensitivity_factor(self) -> int:
+        """As of `Mechanism`: a unit adds one vector, of its votes or of its clipped gradient, of norm at most C."""
+        return 1
+
+
 class Unit(StrEnum):
     """Whose presence the guarantee hides."""
 

@@ -12,12 +12,39 @@ from pydantic import BaseModel, ConfigDict
 
 from ethicclip.privacy.account import Terms
 from ethicclip.privacy.accountant import accountant_versions, epsilon_of, replace_one
-from ethicclip.privacy.mechanisms import Mechanism, Unit
+from ethicclip.privacy.mechanisms import GeneratorMechanism, Mechanism, Unit
 
 SCHEMA = "ethicclip/privacy/1"
 FILE = "privacy.json"
 
 _POISSON = "Poisson: each unit enters each step by its own coin with probability q; sampling coins secret"
+
+_EVERY = "none: every unit takes part in every step"
+
+_PAIRS = "pairs this run was trained on"
+PICTURES = "pictures this generator was fitted to"
+
+_WORDS: dict[Mechanism | GeneratorMechanism, tuple[str, str]] = {
+    Mechanism.PROMPT_BANK: (
+        "each picture against a fixed bank of public captions; the gradient of each unit is clipped to C and summed",
+        "expected units a step, a configured constant",
+    ),
+    Mechanism.GROUPED: (
+        "each sampled unit joins one of G groups at random; contrast inside groups; the gradient of each group is "
+        "clipped to C and summed, so that one unit moves the sum by at most 2C",
+        "groups a step, a configured constant",
+    ),
+    GeneratorMechanism.VOTES: (
+        "each unit votes for the candidates nearest to its pictures; its votes are not negative and sum to at most 1, "
+        "so that their L2 norm, which stands here as C, is at most 1; votes are summed by candidate",
+        "nothing is divided",
+    ),
+    GeneratorMechanism.DENOISING: (
+        "the denoising loss of each picture alone; the gradient of each unit is clipped to C and summed",
+        "expected units a step, a configured constant",
+    ),
+}
+"""What a mechanism does, and what its sum is divided by."""
 
 _CAVEATS = (
     "Noise is floating-point Gaussian noise from PyTorch's generator, seeded anew from the operating system at every "
@@ -48,7 +75,9 @@ class SamplingPart(_Part):
     assumed: str
     used: str
     sample_rate: float
-    sample_rate_from: Literal["configured", "expected batch over the number of units, which is declared public"]
+    sample_rate_from: Literal[
+        "configured", "expected batch over the number of units, which is declared public", "there is no sampling"
+    ]
 
 
 class StepsPart(_Part):
@@ -88,7 +117,7 @@ class PrivacyStatement(_Part):
     epsilon_replace_one: float | None
     adjacency: str
     unit: Unit
-    mechanism: Mechanism
+    mechanism: Mechanism | GeneratorMechanism
     mechanism_words: str
     scope: ScopePart
     sampling: SamplingPart
@@ -126,20 +155,20 @@ def json_schema() -> dict[str, object]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def scope_of(origins: Sequence[str], unit: Unit) -> ScopePart:
-    """Whose epsilon it is, by where the training pairs come from."""
+def scope_of(origins: Sequence[str], unit: Unit, *, data: str = _PAIRS) -> ScopePart:
+    """Whose epsilon it is, by where the data come from, which is called `data`."""
     found = sorted({str(origin) for origin in origins})
     who = "patients" if unit is Unit.PATIENT else "single photographs (not the patients behind several of them)"
     if found == ["real"]:
-        words = f"the {who} in the real pairs this run was trained on"
+        words = f"the {who} in the real {data}"
     elif "real" in found or "mixed" in found:
         words = (
-            f"the {who} in the real pairs this run was trained on, and the synthetic records beside them; patients "
+            f"the {who} in the real {data}, and the synthetic records beside them; patients "
             "behind a synthetic record are covered only if its generator was private towards them"
         )
     else:
         words = (
-            "the synthetic records this run was trained on, not any patient: patients are covered only where the "
+            f"the synthetic records among the {data}, not any patient: patients are covered only where the "
             "generator itself was private towards them"
         )
     return ScopePart(whose=words, origins=found, covers_patients=bool({"real", "mixed"} & set(found)))
@@ -150,7 +179,7 @@ def statement(
     *,
     steps: StepsPart,
     unit: Unit,
-    mechanism: Mechanism,
+    mechanism: Mechanism | GeneratorMechanism,
     max_grad_norm: float,
     normaliser: float,
     origins: Sequence[str],
@@ -161,6 +190,7 @@ def statement(
     tuning: str,
     canaries: int,
     caveats: Sequence[str] = (),
+    data: str = _PAIRS,
 ) -> PrivacyStatement:
     """The statement of a run that took `steps.accounted` steps on `terms`.
 
@@ -170,17 +200,11 @@ def statement(
     events = [terms.event(steps.accounted)]
     spent = epsilon_of(events, terms.delta)
     sensitivity = mechanism.sensitivity_factor * max_grad_norm
-    if mechanism is Mechanism.PROMPT_BANK:
-        words = (
-            "each picture against a fixed bank of public captions; the gradient of each unit is clipped to C and summed"
-        )
-        of_normaliser = "expected units a step, a configured constant"
-    else:
-        words = (
-            "each sampled unit joins one of G groups at random; contrast inside groups; the gradient of each group is "
-            "clipped to C and summed, so that one unit moves the sum by at most 2C"
-        )
-        of_normaliser = "groups a step, a configured constant"
+    words, of_normaliser = _WORDS[mechanism]
+    sampled = terms.sample_rate < 1
+    rate_from: Literal[
+        "configured", "expected batch over the number of units, which is declared public", "there is no sampling"
+    ] = "configured" if rate_configured else "expected batch over the number of units, which is declared public"
     return PrivacyStatement(
         schema_=SCHEMA,
         epsilon=spent.value,
@@ -191,14 +215,12 @@ def statement(
         unit=unit,
         mechanism=mechanism,
         mechanism_words=words,
-        scope=scope_of(origins, unit),
+        scope=scope_of(origins, unit, data=data),
         sampling=SamplingPart(
-            assumed=_POISSON,
-            used=_POISSON,
+            assumed=_POISSON if sampled else _EVERY,
+            used=_POISSON if sampled else _EVERY,
             sample_rate=terms.sample_rate,
-            sample_rate_from="configured"
-            if rate_configured
-            else "expected batch over the number of units, which is declared public",
+            sample_rate_from=rate_from if sampled else "there is no sampling",
         ),
         noise=NoisePart(
             noise_multiplier=terms.noise_multiplier,

@@ -22,6 +22,7 @@ WITHDRAWN = "patient_withdrawn"
 
 _GROUPS = {
     "cohort": "cohorts and splits",
+    "generator": "generators",
     "pair_set": "pair sets",
     "image_set": "pair sets",
     "model": "models",
@@ -32,6 +33,7 @@ _GROUPS = {
 }
 _RUNS = {
     "audit-leakage": "audits",
+    "fit-generator": "generators",
     "generate": "generators",
     "evaluate": "evaluations",
     "evaluate-retrieval": "evaluations",

@@ -138,6 +138,7 @@ def _made_by_phantom(evidence: Evidence, record: ArtifactRecord) -> bool:
     """Whether the ledger itself saw the phantom make this set; a manifest's own word is not enough."""
     return any(
         run.settings.get("engine") == "phantom"
+        and not run.settings.get("fitted")
         and any(made.id == record.id for made in evidence.snapshot.artifacts_of(run.run_id, "generated"))
         for run in evidence.generations
     )

@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ethicclip import clip
-from ethicclip.clip import ClipModel
-from ethicclip.errors import BadInputError, StorageError, UsageError
-from ethicclip.progress import SILENT, Progress, Task
-from ethicclip.training import runfolder
-from ethicclip.training.board import FOLDER as BOARD_FOLDER
-from ethicclip.training.board import Board
-from ethicclip.training.canaries import with_canaries
-from ethicclip.training.checkpoints import (
+from ethicclip.checkpoints import (
     Checkpoint,
     list_checkpoints,
     read_checkpoint,
@@ -25,10 +18,17 @@ from ethicclip.training.checkpoints import (
     training_state,
     write_checkpoint,
 )
+from ethicclip.clip import ClipModel
+from ethicclip.errors import BadInputError, StorageError, UsageError
+from ethicclip.interruption import StopRequest, stop_requests
+from ethicclip.progress import SILENT, Progress, Task
+from ethicclip.training import runfolder
+from ethicclip.training.board import FOLDER as BOARD_FOLDER
+from ethicclip.training.board import Board
+from ethicclip.training.canaries import with_canaries
 from ethicclip.training.cost import EnergyMeter
 from ethicclip.training.dense import supports_dense
 from ethicclip.training.finishing import TrainResult, finish, result_of
-from ethicclip.training.interruption import StopRequest, stop_requests
 from ethicclip.training.loading import Loader, Recipe, quarter_of_memory
 from ethicclip.training.logs import LogRow, LossLog
 from ethicclip.training.order import EpochOrder, MixedOrder

@@ -16,9 +16,18 @@ import numpy as np
 import torch
 
 from ethicclip import clip
+from ethicclip.checkpoints import (
+    Checkpoint,
+    list_checkpoints,
+    read_checkpoint,
+    restore_training_state,
+    training_state,
+    write_checkpoint,
+)
 from ethicclip.clip import ClipModel
 from ethicclip.errors import BadInputError, IntegrityError, UsageError
 from ethicclip.files import canonical_json, sha256_bytes, write_json, write_text
+from ethicclip.interruption import stop_requests
 from ethicclip.privacy import Account, Budget, Mechanism, PrivacyStatement, Terms, noise_for, steps_within
 from ethicclip.privacy.mechanisms import SampledGaussian, check_rate, default_delta
 from ethicclip.privacy.planning import EpsilonSoFar
@@ -31,15 +40,6 @@ from ethicclip.training import runfolder
 from ethicclip.training.bank import PromptBank, log_prior, prepare_fresh_towers, public_bank
 from ethicclip.training.canaries import with_canaries
 from ethicclip.training.card import model_card
-from ethicclip.training.checkpoints import (
-    Checkpoint,
-    list_checkpoints,
-    read_checkpoint,
-    restore_training_state,
-    training_state,
-    write_checkpoint,
-)
-from ethicclip.training.interruption import stop_requests
 from ethicclip.training.loading import Loader
 from ethicclip.training.loop import build_model, recipe_of
 from ethicclip.training.optimisation import build_optimizer, learning_rate_at

@@ -9,11 +9,11 @@ import pytest
 from toy import ToySource
 
 from ethicclip import files
+from ethicclip.checkpoints import list_checkpoints
 from ethicclip.cli.main import run
 from ethicclip.errors import ExitCode, StorageError
 from ethicclip.generation import GenerateSettings, generate
 from ethicclip.training import TrainSettings, logs, train
-from ethicclip.training.checkpoints import list_checkpoints
 from ethicclip.training.logs import read_log
 
 QUICK = TrainSettings(model="nano", epochs=3, batch_size=12, checkpoint_steps=4, learning_rate=3e-3)

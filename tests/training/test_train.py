@@ -17,10 +17,10 @@ import torch
 from toy import LABELS, TornSource, ToySource, eye
 
 from ethicclip import clip, files
+from ethicclip.checkpoints import list_checkpoints, read_checkpoint
 from ethicclip.errors import BadInputError, StorageError
 from ethicclip.training import TrainSettings, plan, train
 from ethicclip.training import loop as loop_module
-from ethicclip.training.checkpoints import list_checkpoints, read_checkpoint
 from ethicclip.training.logs import read_log
 from ethicclip.training.steps import Trainer
 

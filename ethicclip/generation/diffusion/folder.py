@@ -1,0 +1,75 @@
+"""The folder of a fitted generator: a diffusers pipeline, what it learnt from, and what stays in the house."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ethicclip.errors import BadInputError, IntegrityError
+from ethicclip.files import PARTIAL_SUFFIX, read_json, require_empty_or_absent, sha256_file, storage_errors, write_json
+
+SCHEMA = "ethicclip/generator/1"
+MANIFEST = "ethicclip_generator.json"
+RESTRICTED = "restricted"
+CHECKPOINTS = "checkpoints"
+PARTS = ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors",
+         "scheduler/scheduler_config.json")  # fmt: skip
+"""What stock diffusers reads."""
+
+
+def claim(out: Path, identity: dict[str, Any], *, resume: bool) -> Path:
+    """Make `out` this run's, note it there as unfinished, and give its restricted folder (mode 0700).
+
+    Raises:
+        BadInputError: The folder holds something else, a finished generator, one of other settings or data, or an
+            unfinished one and `resume` is False.
+    """
+    path = out / MANIFEST
+    if path.is_file():
+        found = read_json(path)
+        if not isinstance(found, dict) or found.get("finished"):
+            raise BadInputError(f"{out} holds a finished generator", next_step="Choose a new folder.")
+        if not resume:
+            raise BadInputError(
+                f"{out} holds an unfinished generator", next_step="Go on with --resume, or choose a new folder."
+            )
+        different = [name for name, value in identity.items() if found.get(name) != value]
+        if different:
+            raise BadInputError(
+                f"the unfinished generator in {out} has other {', '.join(different)}",
+                next_step="Resume with the settings and pictures it was begun with, or choose a new folder.",
+            )
+    else:
+        require_empty_or_absent(out)
+        write_json(path, {**identity, "finished": False})
+    restricted = out / RESTRICTED
+    with storage_errors(restricted):
+        restricted.mkdir(parents=True, exist_ok=True)
+        restricted.chmod(0o700)
+        for left in restricted.rglob(f".*{PARTIAL_SUFFIX}"):
+            left.unlink()
+    return restricted
+
+
+def finish(out: Path, document: dict[str, Any]) -> None:
+    """Write the manifest of a finished generator, with the hash of every part."""
+    write_json(
+        out / MANIFEST, {**document, "files": {name: sha256_file(out / name) for name in PARTS}, "finished": True}
+    )
+
+
+def check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    """Refuse parts that are not what was written.
+
+    Raises:
+        IntegrityError: Names them.
+    """
+    files = manifest.get("files")
+    noted = files if isinstance(files, dict) else {}
+    wrong = [name for name in PARTS if not (folder / name).is_file() or sha256_file(folder / name) != noted.get(name)]
+    if wrong:
+        raise IntegrityError(
+            f"the generator {folder} is not as it was written",
+            details=wrong,
+            next_step="Restore these files, or fit the generator anew.",
+        )

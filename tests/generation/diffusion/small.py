@@ -1,0 +1,62 @@
+"""A small world for learned generators: pictures of discs, and settings of a network that fits a test."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ethicclip.generation.diffusion import FitSettings
+from ethicclip.generation.learning import Known, LearningSet
+from ethicclip.pairs import Origin
+from ethicclip.terms import Condition
+
+SMALL = {
+    "size": 32,
+    "channels": 16,
+    "layers": 1,
+    "multipliers": (1, 2),
+    "pretrain_steps": 2,
+    "pretrain_phantoms": 2,
+    "steps": 4,
+    "batch_size": 4,
+    "checkpoint_steps": 2,
+    "sheet_steps": 100,
+    "watch_steps": 100,
+    "watch_samples": 8,
+    "deduplicate": False,
+}
+
+
+def settings(**changed: object) -> FitSettings:
+    """Settings of a run of seconds."""
+    return FitSettings.build({**SMALL, **changed})
+
+
+def picture(number: int) -> np.ndarray:
+    """An orange disc with vessels of its own: uint8 (96, 96, 3)."""
+    random = np.random.default_rng(number)
+    image = np.zeros((96, 96, 3), np.uint8)
+    cv2.circle(image, (48, 48), 44, (200, 110, 50), -1)
+    for _ in range(14):
+        ends = random.integers(14, 82, 4)
+        cv2.line(image, (int(ends[0]), int(ends[1])), (int(ends[2]), int(ends[3])), (130, 40, 20), 2)
+    return image
+
+
+def learning(count: int = 6, *, repeats: int = 0) -> LearningSet:
+    """Pictures of `count` patients; the last `repeats` show the first ones once more, a little brighter."""
+
+    def fetch(i: int, side: int | None) -> np.ndarray:
+        again = i >= count - repeats
+        shown = picture(i - (count - repeats) if again else i)
+        return cv2.add(shown, np.where(shown > 0, 6, 0).astype(np.uint8)) if again else shown
+
+    return LearningSet(
+        alias="discs",
+        known=tuple(Known(conditions=(list(Condition)[i % 3],), eye="left") for i in range(count)),
+        patient_ids=tuple(f"p{i}" for i in range(count)),
+        origin=Origin.REAL,
+        licence="clinic only",
+        hashes=tuple(f"{i:064x}" for i in range(count)),
+        fetch=fetch,
+    )
