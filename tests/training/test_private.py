@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import stat
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from toy import ToySource
 
 from ethicclip import clip
+from ethicclip.clip.shipped import builtin_folder
 from ethicclip.errors import BadInputError, ExitCode, IntegrityError, UsageError
 from ethicclip.pairs.canaries import read_canaries
 from ethicclip.privacy import Budget, Mechanism, Unit
@@ -24,7 +27,8 @@ from ethicclip.training import TrainSettings, train, train_private
 from ethicclip.training import private as private_module
 from ethicclip.training.bank import bank_losses, log_prior, public_bank
 from ethicclip.training.loading import Batch
-from ethicclip.training.private_steps import GroupedContributions, choose_parameters
+from ethicclip.training.private_steps import GroupedContributions, PromptBankContributions
+from ethicclip.training.trained_part import choose_parameters, set_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +296,66 @@ def test_a_start_model_is_named_by_its_weights(tmp_path, keys):
         "visual.head.proj.weight",
         "visual.head.proj.bias",
     }
+
+
+def test_the_built_in_model_goes_on_with_its_batch_statistics_frozen(tmp_path, keys):
+    wanted = settings(batch_size=12, epochs=1, augment=False, privacy={"start": "builtin"})
+    said = train_private(wanted, [Clinic()], tmp_path / "run", keys=keys).statement
+    assert said.trained.startswith("47,232 of ")
+    before, after = (clip.load(folder).model.state_dict() for folder in (builtin_folder(), tmp_path / "run"))
+    assert any("running_mean" in name for name in before)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {
+        "visual.head.proj.weight",
+        "visual.head.proj.bias",
+    }
+    with pytest.raises(UsageError, match="batch normalisation") as caught:
+        train_private(
+            settings(privacy={"start": "builtin", "trained": "image"}), [Clinic()], tmp_path / "more", keys=keys
+        )
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert "privacy.trained=head" in caught.value.next_step
+
+
+@pytest.mark.parametrize("name", ["nano", "vit"])
+def test_kept_features_give_the_gradients_of_the_whole_tower(name):
+    model = clip.create("nano") if name == "nano" else small_transformer()
+    private = settings(privacy={"trained": "head"}).privacy
+    assert private is not None
+    parameters, _ = choose_parameters(model, private, torch.device("cpu"))
+    set_mode(model, private.part)
+    source = Clinic()
+    asked: list[int] = []
+
+    def read(chunks):
+        for chunk in chunks:
+            asked.extend(chunk)
+            pairs = [source.read(index) for index in chunk]
+            pixels = np.stack([model.preprocess.pixels(source.image(index)) for index in chunk])
+            labels = [frozenset(pair.record["labels"]) for pair in pairs]
+            yield Batch(step=0, epoch=0, pixels=pixels, captions=[], labels=labels)
+
+    sums = []
+    steps = ([[0, 1], [4]], [[4], [2, 3], [0, 1]])
+    for options in ({}, {"head_only": True}, {"head_only": True, "keep_features": True}):
+        asked.clear()
+        contributions = PromptBankContributions(model, public_bank(("en",)), parameters, torch.device("cpu"), **options)
+        total = ClippedSum(parameters, 0.1)
+        for units in steps:
+            contributions.add(units, read, total)
+        sums.append(torch.cat([part.flatten() for part in total.total]))
+    assert sorted(asked) == [0, 1, 2, 3, 4]  # each picture once
+    assert float(sums[0].norm()) > 0
+    for other in sums[1:]:
+        torch.testing.assert_close(other, sums[0], rtol=1e-4, atol=1e-7)
+
+
+def small_transformer() -> clip.ClipModel:
+    """open_clip's own vision transformer, small: its last projection is a matrix and not a layer."""
+    model = clip.create("nano")
+    vision = {"image_size": 64, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    text = {"context_length": 32, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    towers = open_clip.CLIP(embed_dim=24, vision_cfg=vision, text_cfg=text)
+    return dataclasses.replace(model, model=towers, preprocess=dataclasses.replace(model.preprocess, size=64))
 
 
 @pytest.mark.parametrize("private", [True, False])
