@@ -161,14 +161,14 @@ def score(model: Path, eyes: Cohort, out: Path) -> dict[str, Any]:
     labels = eyes.column("label")
     found = {}
     two = eyes.subset([row for row, label in enumerate(labels) if label in ("normal", "dr")])
-    for name, some, classes in (
+    for metric, some, classes in (
         ("auroc", two, ("normal", "dr")),
         ("balanced_accuracy", eyes, tuple(label for label in CLASSES if label in labels)),
     ):
         settings = EvaluateSettings(
             classes=classes, figures=False, single_statistics=False, bootstrap=1000, prompt_kind="both"
         )
-        found[name] = evaluate(settings, clip.load(model), some, out / name).to_json()[name]
+        found[metric] = evaluate(settings, clip.load(model), some, out / metric).to_json()[metric]
     return found
 
 

@@ -215,6 +215,16 @@ class EvaluationPart(Part):
     figures: tuple[Picture, ...] = ()
 
 
+class Identifier(Part):
+    """One of the 18 identifiers of 45 CFR 164.514(b)(2)(i): whether it was scanned for, how, and findings."""
+
+    letter: str
+    name: str
+    state: str
+    how: str
+    found: int | None
+
+
 class CaptionPart(Part):
     """What is known of the captions, file names and metadata of the released set."""
 
@@ -222,6 +232,7 @@ class CaptionPart(Part):
     tested: tuple[Check, ...]
     not_tested: tuple[Check, ...]
     results: tuple[Fact, ...]
+    identifiers: tuple[Identifier, ...] = ()
 
 
 class MembershipPart(Part):

@@ -7,6 +7,7 @@ from typing import Any
 
 from ethicclip.reports.document import AuditPart, CaptionPart, Check, MembershipPart
 from ethicclip.reports.evidence import Evidence, RunWithPaper
+from ethicclip.reports.identifiers import identifier_rows
 from ethicclip.reports.reading_json import alias_of, as_facts, as_score, fields
 from ethicclip.reports.wording import clean, clean_all, facts_of, interval, label, sentence
 
@@ -27,7 +28,10 @@ def caption_part(evidence: Evidence, audit: AuditPart | None) -> CaptionPart:
     if isinstance(manifest.get("marking"), str):
         facts.append(("Marking in every image", manifest["marking"]))
     content = clean_all(deciding.verdict.content) if deciding is not None else {}
-    results = facts_of({name: content[name] for name in _TEXT_RESULTS if isinstance(content.get(name), dict)})
+    results = facts_of(
+        {name: content[name] for name in _TEXT_RESULTS if isinstance(content.get(name), dict)}, skip=("safe_harbor",)
+    )
+    results = [(name, text) for name, text in results if text]
     tested = list(_about_text(audit.attacks if audit is not None else ()))
     for entry in evidence.texts_of(subject.id if subject is not None else None)[-1:]:
         outcome = clean(entry.run.verdict or "no result", 60)
@@ -41,6 +45,7 @@ def caption_part(evidence: Evidence, audit: AuditPart | None) -> CaptionPart:
         tested=tuple(tested),
         not_tested=_about_text(audit.attacks_not_run if audit is not None else ()),
         results=as_facts(results),
+        identifiers=identifier_rows(evidence)[0],
     )
 
 
