@@ -88,6 +88,7 @@ class FirstPage(Part):
     audits_of_subject: int
     look_again: str
     look_again_sooner: tuple[str, ...]
+    privacy: str = ""
     stale: tuple[str, ...]
     tested: tuple[Check, ...]
     not_tested: tuple[Check, ...]
@@ -244,6 +245,8 @@ class MembershipPart(Part):
     model: str
     verdict: str
     reason: str
+    attacks: tuple[str, ...] = ()
+    attacks_not_run: tuple[Check, ...] = ()
     scores: tuple[Score, ...]
     facts: tuple[Fact, ...]
 

@@ -13,7 +13,6 @@ import torch
 
 from ethicclip.clip import ClipModel
 from ethicclip.errors import UsageError
-from ethicclip.training.loading import Batch
 
 Features = Callable[[torch.Tensor], torch.Tensor]
 """From the tower's input, (n, 3, side, side), to what its last projection reads, (n, width)."""
@@ -66,25 +65,20 @@ def before_and_after(model: ClipModel) -> tuple[Features, Features]:
 class KeptFeatures:
     """Features and labels of pairs, computed when first asked for and kept: pictures are not changed from step to step.
 
-    Args:
-        features: See `before_and_after`.
-        inputs: From a batch to the tower's input.
+    Runs of a sweep may share one, where sources and start model are the same: pairs are known by their number alone.
     """
 
-    def __init__(self, features: Features, inputs: Callable[[Batch], torch.Tensor]) -> None:
-        self._features = features
-        self._inputs = inputs
+    def __init__(self) -> None:
         self._known: dict[int, tuple[torch.Tensor, frozenset[str]]] = {}
 
     def missing(self, pairs: Sequence[int]) -> list[int]:
         """Those of `pairs` that are not known yet, each once."""
         return [pair for pair in dict.fromkeys(pairs) if pair not in self._known]
 
-    def learn(self, pairs: Sequence[int], batch: Batch) -> None:
-        """Compute and keep the features of `pairs`, which `batch` holds in this order."""
-        rows = self._features(self._inputs(batch))
-        for pair, row, labels in zip(pairs, rows, batch.labels, strict=True):
-            self._known[pair] = (row.clone(), labels)
+    def learn(self, pairs: Sequence[int], features: torch.Tensor, labels: Sequence[frozenset[str]]) -> None:
+        """Keep the features (n, width) and labels of `pairs`."""
+        for pair, row, tokens in zip(pairs, features, labels, strict=True):
+            self._known[pair] = (row.clone(), tokens)
 
     def of(self, pairs: Sequence[int]) -> tuple[torch.Tensor, list[frozenset[str]]]:
         """Features (n, width) and labels of known pairs."""

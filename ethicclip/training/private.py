@@ -40,6 +40,7 @@ from ethicclip.training.checkpoints import (
     training_state,
     write_checkpoint,
 )
+from ethicclip.training.frozen import KeptFeatures
 from ethicclip.training.interruption import stop_requests
 from ethicclip.training.loading import Loader
 from ethicclip.training.loop import build_model, recipe_of
@@ -122,6 +123,7 @@ def train_private(
     progress: Progress = SILENT,
     entropy: Entropy = os.urandom,
     observe: Observer | None = None,
+    features: KeptFeatures | None = None,
 ) -> PrivateTrainResult:
     """Train with differential privacy.
 
@@ -138,6 +140,8 @@ def train_private(
         progress: Where to report.
         entropy: Seeds sampling and noise; anything but `os.urandom` is for tests.
         observe: For audits of the implementation.
+        features: Shared by runs of a sweep that train a head on the same sources from the same start, without
+            augmentation. Changes no result.
 
     Raises:
         BadInputError: As for `train`, or pairs without patient ids.
@@ -193,7 +197,7 @@ def train_private(
             device,
             prior=private.class_prior,
             head_only=private.part == "head",
-            keep_features=not settings.augment,
+            kept=None if settings.augment else features or KeptFeatures(),
         )
     else:
         contributions = GroupedContributions(settings, private, model, parameters, device, sampler)

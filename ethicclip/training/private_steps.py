@@ -72,7 +72,7 @@ class PromptBankContributions:
         device: Where.
         prior: How common the classes are believed to be, from public sources.
         head_only: The parameters are the image tower's last projection: what comes before runs frozen.
-        keep_features: With `head_only`: compute each picture's features once; only where pictures are not augmented.
+        kept: With `head_only`, where pictures are not augmented: computes each picture's features once.
         chunk_pairs: Pairs in memory at a time.
     """
 
@@ -85,7 +85,7 @@ class PromptBankContributions:
         *,
         prior: Mapping[str, float] | None = None,
         head_only: bool = False,
-        keep_features: bool = False,
+        kept: KeptFeatures | None = None,
         chunk_pairs: int = CHUNK_PAIRS,
     ) -> None:
         self._model = model
@@ -97,7 +97,7 @@ class PromptBankContributions:
         self._device = device
         self._chunk_pairs = chunk_pairs
         self._frozen, self._embed = before_and_after(model) if head_only else (None, _towers(model).encode_image)
-        self._kept = KeptFeatures(self._frozen, self._pixels) if self._frozen and keep_features else None
+        self._kept = kept
 
     def add(self, units: Sequence[Sequence[int]], read: Reader, into: ClippedSum) -> StepRecord:
         """See `Contributions`."""
@@ -123,7 +123,7 @@ class PromptBankContributions:
     ) -> Iterator[tuple[torch.Tensor, list[frozenset[str]]]]:
         """What `self._embed` reads of each chunk, and its labels."""
         numbers = [[pair for unit in chunk for pair in unit] for chunk in chunks]
-        if self._kept is None:
+        if self._kept is None or self._frozen is None:
             for batch in read(numbers):
                 pixels = self._pixels(batch)
                 yield (pixels if self._frozen is None else self._frozen(pixels)), batch.labels
@@ -131,7 +131,7 @@ class PromptBankContributions:
         missing = self._kept.missing([pair for pairs in numbers for pair in pairs])
         new = [missing[start : start + self._chunk_pairs] for start in range(0, len(missing), self._chunk_pairs)]
         for pairs, batch in zip(new, read(new), strict=True):
-            self._kept.learn(pairs, batch)
+            self._kept.learn(pairs, self._frozen(self._pixels(batch)), batch.labels)
         yield from (self._kept.of(pairs) for pairs in numbers)
 
     def _pixels(self, batch: Batch) -> torch.Tensor:

@@ -26,6 +26,7 @@ from ethicclip.provenance import KeyStore
 from ethicclip.training import TrainSettings, train, train_private
 from ethicclip.training import private as private_module
 from ethicclip.training.bank import bank_losses, log_prior, public_bank
+from ethicclip.training.frozen import KeptFeatures
 from ethicclip.training.loading import Batch
 from ethicclip.training.private_steps import GroupedContributions, PromptBankContributions
 from ethicclip.training.trained_part import choose_parameters, set_mode
@@ -336,7 +337,7 @@ def test_kept_features_give_the_gradients_of_the_whole_tower(name):
 
     sums = []
     steps = ([[0, 1], [4]], [[4], [2, 3], [0, 1]])
-    for options in ({}, {"head_only": True}, {"head_only": True, "keep_features": True}):
+    for options in ({}, {"head_only": True}, {"head_only": True, "kept": KeptFeatures()}):
         asked.clear()
         contributions = PromptBankContributions(model, public_bank(("en",)), parameters, torch.device("cpu"), **options)
         total = ClippedSum(parameters, 0.1)
