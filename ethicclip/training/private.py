@@ -179,7 +179,7 @@ def train_private(
     if found:
         restore_training_state(model.model, optimizer, checkpoint.tensors)
     if budget is not None:
-        what = f"{settings.model}, {private.mechanism}"
+        what = f"{model.name}, {private.mechanism}"
         Budget(budget, keys).reserve(account.number, private.purpose, what, reserved, unit=private.unit)
     resumed_from = account.steps
     if resumed_from:
