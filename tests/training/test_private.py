@@ -350,6 +350,50 @@ def test_kept_features_give_the_gradients_of_the_whole_tower(name):
         torch.testing.assert_close(other, sums[0], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("mechanism", ["prompt-bank", "grouped"])
+def test_removing_a_unit_moves_the_real_sum_within_the_claim(mechanism):
+    most = 0.05  # far below any gradient of this model: everything is clipped, which is the worst case
+    wanted = settings(privacy={"mechanism": mechanism, "groups": 2, "max_group_pairs": 4})
+    private = wanted.privacy
+    assert private is not None
+    model = clip.create("nano")
+    parameters, _ = choose_parameters(model, private, torch.device("cpu"))
+    model.model.eval()  # drop path would draw anew
+    source = Clinic(count=12)
+    device = torch.device("cpu")
+    sampler = PoissonSampler(6, 1.0)
+    if mechanism == "grouped":
+        contributions = GroupedContributions(wanted, private, model, parameters, device, sampler)
+    else:
+        contributions = PromptBankContributions(model, public_bank(("en",)), parameters, device)
+    # Three units in one group of at most four pairs: one of them overflows, and may not reach the other group.
+    labels = {0: 0, 1: 0, 2: 0, 3: 1, 4: 1, 5: 1}
+
+    def read(chunks):
+        for chunk in chunks:
+            pairs = [source.read(index) for index in chunk]
+            yield Batch(
+                step=0,
+                epoch=0,
+                pixels=np.stack([model.preprocess.pixels(source.image(index)) for index in chunk]),
+                captions=[pair.caption for pair in pairs],
+                labels=[frozenset(pair.record["labels"]) for pair in pairs],
+            )
+
+    def total(units: list[int]) -> torch.Tensor:
+        # The same labels for the units that stay: the coupling under which one removal changes one group.
+        sampler.labels = lambda count, groups: np.array([labels[unit] for unit in units])  # type: ignore[method-assign]
+        clipped = ClippedSum(parameters, most)
+        contributions.add([[2 * unit, 2 * unit + 1] for unit in units], read, clipped)
+        return torch.cat([part.flatten() for part in clipped.total]).double()
+
+    whole = total(list(range(6)))
+    moved = [float((whole - total([unit for unit in range(6) if unit != gone])).norm()) for gone in range(6)]
+    factor = private.mechanism.sensitivity_factor
+    assert max(moved) <= factor * most * (1 + 1e-5)
+    assert max(moved) > 0.3 * most
+
+
 def small_transformer() -> clip.ClipModel:
     """open_clip's own vision transformer, small: its last projection is a matrix and not a layer."""
     model = clip.create("nano")
