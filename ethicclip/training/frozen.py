@@ -47,7 +47,7 @@ def before_and_after(model: ClipModel) -> tuple[Features, Features]:
                 visual.proj = weight
 
         def projected(features: torch.Tensor) -> torch.Tensor:
-            return features @ weight
+            return torch.as_tensor(features @ weight)
 
     else:
         raise UsageError(

@@ -20,7 +20,7 @@ from ethicclip.privacy.clipping import ClippedSum
 from ethicclip.privacy.per_unit import PerUnitGradients
 from ethicclip.privacy.units import Entropy, PoissonSampler
 from ethicclip.training.bank import PromptBank, bank_losses, class_embeddings, log_prior
-from ethicclip.training.frozen import KeptFeatures, before_and_after
+from ethicclip.training.frozen import Features, KeptFeatures, before_and_after
 from ethicclip.training.loading import Batch
 from ethicclip.training.objectives import contrastive_loss, label_similarity
 from ethicclip.training.settings import PrivateSettings, TrainSettings
@@ -96,7 +96,10 @@ class PromptBankContributions:
         self._engine = PerUnitGradients(parameters)
         self._device = device
         self._chunk_pairs = chunk_pairs
-        self._frozen, self._embed = before_and_after(model) if head_only else (None, _towers(model).encode_image)
+        self._frozen: Features | None = None
+        self._embed: Features = _towers(model).encode_image
+        if head_only:
+            self._frozen, self._embed = before_and_after(model)
         self._kept = kept
 
     def add(self, units: Sequence[Sequence[int]], read: Reader, into: ClippedSum) -> StepRecord:
