@@ -28,7 +28,7 @@ from ethicclip.training import private as private_module
 from ethicclip.training.bank import bank_losses, log_prior, public_bank
 from ethicclip.training.frozen import KeptFeatures
 from ethicclip.training.loading import Batch
-from ethicclip.training.private_steps import GroupedContributions, PromptBankContributions
+from ethicclip.training.private_steps import GroupedContributions, PromptBankContributions, Reader
 from ethicclip.training.trained_part import choose_parameters, set_mode
 
 
@@ -112,17 +112,8 @@ def test_noise_falls_on_an_empty_step_and_it_counts(tmp_path, keys):
     assert all(row.split(",")[1] == "0" for row in rows)
 
 
-def test_group_gradients_equal_a_plain_loop():
-    plain = settings(privacy={"mechanism": "grouped", "groups": 3, "max_group_pairs": 4})
-    model = clip.create("nano")
-    private = plain.privacy
-    assert private is not None
-    parameters, _ = choose_parameters(model, private, torch.device("cpu"))
-    source = Clinic(count=16)
-    sampler = PoissonSampler(8, 1.0)
-    labels = np.array([0, 1, 0, 2, 1, 0, 1, 1])
-    sampler.labels = lambda count, groups: labels  # type: ignore[method-assign]
-    contributions = GroupedContributions(plain, private, model, parameters, torch.device("cpu"), sampler)
+def reader(source: Clinic, model: clip.ClipModel) -> Reader:
+    """Reads chunks of a source's pairs as the loader would, without augmentation."""
 
     def read(chunks):
         for chunk in chunks:
@@ -135,6 +126,22 @@ def test_group_gradients_equal_a_plain_loop():
                 labels=[frozenset(pair.record["labels"]) for pair in pairs],
             )
 
+    return read
+
+
+def test_group_gradients_equal_a_plain_loop():
+    plain = settings(privacy={"mechanism": "grouped", "groups": 3, "max_group_pairs": 4})
+    model = clip.create("nano")
+    private = plain.privacy
+    assert private is not None
+    parameters, _ = choose_parameters(model, private, torch.device("cpu"))
+    source = Clinic(count=16)
+    sampler = PoissonSampler(8, 1.0)
+    labels = np.array([0, 1, 0, 2, 1, 0, 1, 1])
+    sampler.labels = lambda count, groups: labels  # type: ignore[method-assign]
+    contributions = GroupedContributions(plain, private, model, parameters, torch.device("cpu"), sampler)
+
+    read = reader(source, model)
     units = [[2 * unit, 2 * unit + 1] for unit in range(8)]
     model.model.eval()  # drop path would draw anew
     ours = ClippedSum(parameters, 0.7)
@@ -328,12 +335,8 @@ def test_kept_features_give_the_gradients_of_the_whole_tower(name):
     asked: list[int] = []
 
     def read(chunks):
-        for chunk in chunks:
-            asked.extend(chunk)
-            pairs = [source.read(index) for index in chunk]
-            pixels = np.stack([model.preprocess.pixels(source.image(index)) for index in chunk])
-            labels = [frozenset(pair.record["labels"]) for pair in pairs]
-            yield Batch(step=0, epoch=0, pixels=pixels, captions=[], labels=labels)
+        asked.extend(index for chunk in chunks for index in chunk)
+        return reader(source, model)(chunks)
 
     sums = []
     steps = ([[0, 1], [4]], [[4], [2, 3], [0, 1]])
@@ -369,16 +372,7 @@ def test_removing_a_unit_moves_the_real_sum_within_the_claim(mechanism):
     # Three units in one group of at most four pairs: one of them overflows, and may not reach the other group.
     labels = {0: 0, 1: 0, 2: 0, 3: 1, 4: 1, 5: 1}
 
-    def read(chunks):
-        for chunk in chunks:
-            pairs = [source.read(index) for index in chunk]
-            yield Batch(
-                step=0,
-                epoch=0,
-                pixels=np.stack([model.preprocess.pixels(source.image(index)) for index in chunk]),
-                captions=[pair.caption for pair in pairs],
-                labels=[frozenset(pair.record["labels"]) for pair in pairs],
-            )
+    read = reader(source, model)
 
     def total(units: list[int]) -> torch.Tensor:
         # The same labels for the units that stay: the coupling under which one removal changes one group.
