@@ -23,7 +23,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ethicclip.files import write_json
-from tests.provenance.mutating import build, judge, tamper
+from tests.provenance.house import build
+from tests.provenance.mutating import judge, tamper
 
 RESULTS = Path(__file__).parents[1] / "results" / "evidence_mutations.json"
 

@@ -88,6 +88,7 @@ class FirstPage(Part):
     audits_of_subject: int
     look_again: str
     look_again_sooner: tuple[str, ...]
+    privacy: str = ""
     stale: tuple[str, ...]
     tested: tuple[Check, ...]
     not_tested: tuple[Check, ...]
@@ -215,6 +216,16 @@ class EvaluationPart(Part):
     figures: tuple[Picture, ...] = ()
 
 
+class Identifier(Part):
+    """One of the 18 identifiers of 45 CFR 164.514(b)(2)(i): whether it was scanned for, how, and findings."""
+
+    letter: str
+    name: str
+    state: str
+    how: str
+    found: int | None
+
+
 class CaptionPart(Part):
     """What is known of the captions, file names and metadata of the released set."""
 
@@ -222,6 +233,7 @@ class CaptionPart(Part):
     tested: tuple[Check, ...]
     not_tested: tuple[Check, ...]
     results: tuple[Fact, ...]
+    identifiers: tuple[Identifier, ...] = ()
 
 
 class MembershipPart(Part):
@@ -233,6 +245,8 @@ class MembershipPart(Part):
     model: str
     verdict: str
     reason: str
+    attacks: tuple[str, ...] = ()
+    attacks_not_run: tuple[Check, ...] = ()
     scores: tuple[Score, ...]
     facts: tuple[Fact, ...]
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 from ethicclip.provenance import stale_reasons
 from ethicclip.reports.document import AuditPart, Check, FirstPage, SetPart
 from ethicclip.reports.evidence import AuditEvidence, Evidence
+from ethicclip.reports.model_sections import NO_PRIVACY_CLAIM, privacy_words
 from ethicclip.reports.settings import ReportSettings
 from ethicclip.reports.wording import clean, day, interval
 
@@ -43,7 +44,7 @@ def first_page(
     return FirstPage(
         subject=subject.alias if subject is not None else "(no set is recorded)",
         subject_id=subject.id if subject is not None else None,
-        released=_released(subject),
+        released=_released(evidence, subject),
         released_to=clean(settings.released_to or NOT_STATED),
         purpose=clean(settings.purpose or NOT_STATED),
         attacker=clean(settings.attacker),
@@ -55,6 +56,7 @@ def first_page(
         audits_of_subject=len(evidence.audits_of(evidence.subject.id)) if evidence.subject is not None else 0,
         look_again=_later(ended, settings.review_months) if ended is not None else "before any release",
         look_again_sooner=_SOONER,
+        privacy=privacy_words(evidence.claims[-1][1]) if evidence.claims else NO_PRIVACY_CLAIM,
         stale=stale,
         tested=_tested(evidence, audit),
         not_tested=_not_tested(evidence, audit),
@@ -93,11 +95,17 @@ def _eyes(evidence: Evidence) -> str:
     return "The cohorts are eyes of real patients, recorded by commitment."
 
 
-def _released(subject: SetPart | None) -> str:
+def _released(evidence: Evidence, subject: SetPart | None) -> str:
     if subject is None:
         return "No synthetic set is recorded in this ledger."
     facts = {fact.name: fact.text for fact in subject.facts}
     pairs = f"{facts['Pairs']} image-text pairs" if "Pairs" in facts else "Images"
+    if subject.origin != "synthetic" and evidence.models_of(subject.id):
+        claimed = "with the differential privacy stated below" if evidence.claims else "without differential privacy"
+        return (
+            f"A model, trained {claimed} on {pairs.lower()} of recorded origin {subject.origin}. The pairs themselves "
+            "show patients; nothing in this report is evidence for releasing them."
+        )
     licence = f", licence {facts['Licence']}" if "Licence" in facts else ""
     made = "made and recorded here" if subject.run_id else "made elsewhere"
     return f"{pairs} of recorded origin {subject.origin}, {made}{licence}."

@@ -9,6 +9,7 @@ from typing import Any
 
 from ethicclip.reports.document import EvaluationPart, Picture, Score, TrainingPart
 from ethicclip.reports.evidence import Evidence, Paper, PaperState, RunWithPaper, written_by
+from ethicclip.reports.privacy_words import privacy_facts
 from ethicclip.reports.reading_json import (
     alias_of,
     as_facts,
@@ -49,7 +50,7 @@ def training_part(evidence: Evidence, entry: RunWithPaper) -> TrainingPart:
         time=entry.run.ended or entry.run.started,
         paper=entry.paper.says(),
         privacy=privacy,
-        privacy_facts=as_facts(facts_of(claim, skip=("schema", "caveats"))) if claim else (),
+        privacy_facts=as_facts(privacy_facts(claim)) if claim else (),
         privacy_caveats=tuple(str(text) for text in items(claim, "caveats")) if claim else (),
         data=tuple(f"{alias_of(record)} (origin {record.origin})" for record in sets),
         facts=as_facts(facts),

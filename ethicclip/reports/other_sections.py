@@ -7,6 +7,8 @@ from typing import Any
 
 from ethicclip.reports.document import AuditPart, CaptionPart, Check, MembershipPart
 from ethicclip.reports.evidence import Evidence, RunWithPaper
+from ethicclip.reports.identifiers import identifier_rows
+from ethicclip.reports.privacy_words import attack_facts, attack_scores, attacks_of
 from ethicclip.reports.reading_json import alias_of, as_facts, as_score, fields
 from ethicclip.reports.wording import clean, clean_all, facts_of, interval, label, sentence
 
@@ -27,7 +29,10 @@ def caption_part(evidence: Evidence, audit: AuditPart | None) -> CaptionPart:
     if isinstance(manifest.get("marking"), str):
         facts.append(("Marking in every image", manifest["marking"]))
     content = clean_all(deciding.verdict.content) if deciding is not None else {}
-    results = facts_of({name: content[name] for name in _TEXT_RESULTS if isinstance(content.get(name), dict)})
+    results = facts_of(
+        {name: content[name] for name in _TEXT_RESULTS if isinstance(content.get(name), dict)}, skip=("safe_harbor",)
+    )
+    results = [(name, text) for name, text in results if text]
     tested = list(_about_text(audit.attacks if audit is not None else ()))
     for entry in evidence.texts_of(subject.id if subject is not None else None)[-1:]:
         outcome = clean(entry.run.verdict or "no result", 60)
@@ -41,6 +46,7 @@ def caption_part(evidence: Evidence, audit: AuditPart | None) -> CaptionPart:
         tested=tuple(tested),
         not_tested=_about_text(audit.attacks_not_run if audit is not None else ()),
         results=as_facts(results),
+        identifiers=identifier_rows(evidence)[0],
     )
 
 
@@ -52,19 +58,18 @@ def membership_part(evidence: Evidence, entry: RunWithPaper, *, restricted: bool
     """
     content = clean_all(entry.paper.content)
     models = [r for r in evidence.snapshot.artifacts_of(entry.run.run_id, "used") if r.kind == "model"]
-    scores = [
+    scores = attack_scores(content) or [
         as_score(
-            label(clean(metric.name.rpartition("/")[2], 80)),
+            label(clean(metric.name.removeprefix("membership/"), 80)),
             {"estimate": metric.estimate, "low": metric.low, "high": metric.high, "n": metric.n},
             None,
         )
         for metric in evidence.snapshot.metrics_of(entry.run.run_id)
     ]
-    skipped = ("schema", "settings", "settings_sha256", "verdict", "reason", "attacks", "caveats")
     figures = restricted or _of_synthetic(evidence, {record.id for record in models})
     withheld = [("Figures", "in the restricted form: they were computed from real patients' data, outside any epsilon")]
-    attacks = ", ".join(str(name) for name in fields(content, "attacks")) or "not recorded"
-    facts = facts_of(content, skip=skipped)[:40] if figures else withheld
+    ran, not_ran = attacks_of(content)
+    facts = attack_facts(content) if figures else withheld
     return MembershipPart(
         run_id=entry.run.run_id,
         time=entry.run.ended or entry.run.started,
@@ -73,7 +78,9 @@ def membership_part(evidence: Evidence, entry: RunWithPaper, *, restricted: bool
         verdict=clean(entry.run.verdict or "INCONCLUSIVE", 60),
         reason=sentence(str(content.get("reason") or "No reason is recorded beside the verdict.")),
         scores=tuple(scores) if figures else (),
-        facts=as_facts([("Attacks that ran", attacks), *facts]),
+        attacks=ran,
+        attacks_not_run=not_ran,
+        facts=as_facts(facts),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ethicclip.reports.document import State
 from ethicclip.reports.evidence import Evidence, PaperState
+from ethicclip.reports.identifiers import identifier_rows
 from ethicclip.reports.wording import interval, number
 
 
@@ -81,6 +82,28 @@ def attack(evidence: Evidence, requirement: Mapping[str, Any]) -> Answer:
         text=f"No attack on {' or '.join(words)} is recorded.",
         refs=(audit.run.run_id,) if audit is not None else (),
     )
+
+
+def identifiers(evidence: Evidence, requirement: Mapping[str, Any]) -> Answer:
+    """What the latest scan says of the identifiers with these letters; a finding fails, the unscanned is open."""
+    letters = str(requirement.get("letters", ""))
+    rows, run_id = identifier_rows(evidence)
+    rows = tuple(row for row in rows if row.letter in letters)
+    if not rows or run_id is None:
+        scans = evidence.texts_of(evidence.subject.id) if evidence.subject is not None else []
+        if scans:
+            text = f"A scan of words and files ran ({scans[-1].run.verdict or 'no result'}); its table cannot be read."
+            return Answer(state=State.NEEDS_A_PERSON, text=text, refs=(scans[-1].run.run_id,))
+        return Answer(state=State.NOT_RUN, text="No scan of words and files for these identifiers is recorded.")
+    hits = [f"{row.name} ({row.letter}): {row.found}" for row in rows if row.found]
+    if hits:
+        return Answer(state=State.FAILED, text=f"Found in words or files: {'; '.join(hits)}.", refs=(run_id,))
+    scanned = "".join(row.letter for row in rows if row.state == "scanned")
+    left = [f"{row.name} ({row.letter}): {row.state}" for row in rows if row.state != "scanned"]
+    text = f"Scanned by form, nothing found: {', '.join(scanned) or 'none'}."
+    if left:
+        return Answer(state=State.NEEDS_A_PERSON, text=f"{text} Open: {'; '.join(left)}.", refs=(run_id,))
+    return Answer(state=State.EVIDENCED, text=text, refs=(run_id,))
 
 
 def person(_: Evidence, requirement: Mapping[str, Any]) -> Answer:
@@ -219,6 +242,7 @@ RULES: dict[str, Rule] = {
         attack,
         differential_privacy,
         evaluation,
+        identifiers,
         independence,
         leakage,
         ledger,

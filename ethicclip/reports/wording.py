@@ -146,10 +146,14 @@ def short(text: str, length: int = 16) -> str:
 
 
 def facts_of(values: Any, *, skip: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """A mapping as (name, text) pairs: estimates with their intervals, nested mappings joined, long lists counted."""
+    """A mapping as (name, text) pairs: estimates with their intervals, nested mappings joined, long lists counted.
+
+    Names in `skip` are left out at every depth.
+    """
     found: list[tuple[str, str]] = []
     if not isinstance(values, Mapping):
         return found
+    everywhere = skip
     if "estimate" in values:
         found.append(("Estimate", interval(*(values.get(part) for part in _ESTIMATE_PARTS))))
         skip = (*skip, *_ESTIMATE_PARTS)
@@ -159,7 +163,7 @@ def facts_of(values: Any, *, skip: Sequence[str] = ()) -> list[tuple[str, str]]:
         if isinstance(value, Mapping) and "estimate" in value:
             found.append((label(name), interval(*(value.get(part) for part in _ESTIMATE_PARTS))))
         elif isinstance(value, Mapping):
-            found.extend((f"{label(name)}: {inner.lower()}", text) for inner, text in facts_of(value))
+            found.extend((f"{label(name)}: {inner.lower()}", text) for inner, text in facts_of(value, skip=everywhere))
         elif isinstance(value, list | tuple):
             plain = all(not isinstance(item, Mapping | list | tuple) for item in value)
             short = plain and len(value) <= 12

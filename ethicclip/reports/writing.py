@@ -66,7 +66,7 @@ class ReportResult:
         page = self.report.first_page
         lines = [
             f"report   {self.out / 'report.html'} ({self.report.audience}, {self.size_bytes / 1e6:.1f} MB)",
-            f"set      {page.subject}: {page.verdict}; look again by {page.look_again}",
+            f"set      {page.subject}: {page.verdict}; look again: {page.look_again}",
             f"ledger   {self.report.ledger.status}, head {self.report.ledger.head or '(none is signed)'}",
             f"check    ethicclip verify {self.out}",
         ]

@@ -25,6 +25,7 @@ from ethicclip.checkpoints import (
     write_checkpoint,
 )
 from ethicclip.clip import ClipModel
+from ethicclip.clip.shipped import locate
 from ethicclip.errors import BadInputError, IntegrityError, UsageError
 from ethicclip.files import canonical_json, sha256_bytes, write_json, write_text
 from ethicclip.interruption import stop_requests
@@ -40,6 +41,7 @@ from ethicclip.training import runfolder
 from ethicclip.training.bank import PromptBank, log_prior, prepare_fresh_towers, public_bank
 from ethicclip.training.canaries import with_canaries
 from ethicclip.training.card import model_card
+from ethicclip.training.frozen import KeptFeatures
 from ethicclip.training.loading import Loader
 from ethicclip.training.loop import build_model, recipe_of
 from ethicclip.training.optimisation import build_optimizer, learning_rate_at
@@ -48,13 +50,12 @@ from ethicclip.training.private_steps import (
     Contributions,
     GroupedContributions,
     PromptBankContributions,
-    choose_parameters,
     private_gradient,
-    refuse_batch_statistics,
 )
 from ethicclip.training.restricted import ACCOUNT_FILE, LOG_FILE, PrivateLog, restricted_folder
 from ethicclip.training.settings import PrivateSettings, TrainSettings
 from ethicclip.training.steps import choose_device
+from ethicclip.training.trained_part import choose_parameters, refuse_batch_statistics, set_mode
 
 if TYPE_CHECKING:
     from ethicclip.pairs import PairSource
@@ -122,6 +123,7 @@ def train_private(
     progress: Progress = SILENT,
     entropy: Entropy = os.urandom,
     observe: Observer | None = None,
+    features: KeptFeatures | None = None,
 ) -> PrivateTrainResult:
     """Train with differential privacy.
 
@@ -138,6 +140,8 @@ def train_private(
         progress: Where to report.
         entropy: Seeds sampling and noise; anything but `os.urandom` is for tests.
         observe: For audits of the implementation.
+        features: Shared by runs of a sweep that train a head on the same sources from the same start, without
+            augmentation. Changes no result.
 
     Raises:
         BadInputError: As for `train`, or pairs without patient ids.
@@ -175,7 +179,7 @@ def train_private(
     if found:
         restore_training_state(model.model, optimizer, checkpoint.tensors)
     if budget is not None:
-        what = f"{settings.model}, {private.mechanism}"
+        what = f"{model.name}, {private.mechanism}"
         Budget(budget, keys).reserve(account.number, private.purpose, what, reserved, unit=private.unit)
     resumed_from = account.steps
     if resumed_from:
@@ -186,7 +190,15 @@ def train_private(
     sampler = PoissonSampler(len(units), terms.sample_rate, entropy)
     contributions: Contributions
     if private.mechanism is Mechanism.PROMPT_BANK:
-        contributions = PromptBankContributions(model, bank, parameters, device, prior=private.class_prior)
+        contributions = PromptBankContributions(
+            model,
+            bank,
+            parameters,
+            device,
+            prior=private.class_prior,
+            head_only=private.part == "head",
+            kept=None if settings.augment else features or KeptFeatures(),
+        )
     else:
         contributions = GroupedContributions(settings, private, model, parameters, device, sampler)
     noise_std = terms.noise_multiplier * private.mechanism.sensitivity_factor * private.max_grad_norm
@@ -194,7 +206,7 @@ def train_private(
     peak = _LEARNING_RATE if settings.learning_rate is None else settings.learning_rate
     so_far = EpsilonSoFar(reserved, terms.delta)
     order = ChunkOrder()
-    model.model.train()
+    set_mode(model, private.part)
     with (
         Loader(sources, recipe_of(settings, model), order, workers=workers, cache_bytes=cache_bytes) as loader,
         PrivateLog(folder / LOG_FILE) as log,
@@ -268,12 +280,12 @@ def _public_start(settings: TrainSettings, private: PrivateSettings) -> tuple[Cl
     bank = public_bank(settings.languages)
     phrases = f"a bank of {len(bank.texts)} phrases for {len(bank.classes)} classes (ethicclip.terms)"
     if private.start is not None:
-        model = clip.load(Path(private.start))
-        refuse_batch_statistics(model)
+        model = clip.load(locate(Path(private.start)))
+        refuse_batch_statistics(model, private.part)
         digest = sha256_bytes(canonical_json(sorted(_weight_digests(model).items())))
         return model, bank, [phrases, f"a start model, weights sha256 {digest}"]
     model = build_model(settings)
-    refuse_batch_statistics(model)
+    refuse_batch_statistics(model, private.part)
     steps = private.text_steps if private.mechanism is Mechanism.PROMPT_BANK else 0
     prepare_fresh_towers(model, bank, text_steps=steps, seed=settings.seed)
     return model, bank, [phrases, f"fresh weights of seed {settings.seed}, projections centred on patterns and phrases"]

@@ -19,11 +19,11 @@ from ethicclip.training.private_steps import (
     Contributions,
     GroupedContributions,
     PromptBankContributions,
-    choose_parameters,
     private_gradient,
 )
 from ethicclip.training.settings import TrainSettings
 from ethicclip.training.steps import choose_device
+from ethicclip.training.trained_part import choose_parameters, set_mode
 
 _LABELS = frozenset({"glaucoma"})
 
@@ -71,8 +71,8 @@ def step_cost(settings: TrainSettings) -> StepCost:
         sampler = PoissonSampler(measured, 1.0)
         contributions = GroupedContributions(settings, private, model, parameters, device, sampler)
     else:
-        contributions = PromptBankContributions(model, bank, parameters, device)
-    model.model.train()
+        contributions = PromptBankContributions(model, bank, parameters, device, head_only=private.part == "head")
+    set_mode(model, private.part)
     seconds = []
     for _ in range(2):  # the first also allocates
         started = time.perf_counter()

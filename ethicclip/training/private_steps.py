@@ -16,12 +16,11 @@ import torch
 from torch.nn.functional import normalize
 
 from ethicclip.clip import ClipModel
-from ethicclip.errors import UsageError
-from ethicclip.privacy import Mechanism
 from ethicclip.privacy.clipping import ClippedSum
-from ethicclip.privacy.per_unit import PerUnitGradients, clippable_parameters
+from ethicclip.privacy.per_unit import PerUnitGradients
 from ethicclip.privacy.units import Entropy, PoissonSampler
 from ethicclip.training.bank import PromptBank, bank_losses, class_embeddings, log_prior
+from ethicclip.training.frozen import Features, KeptFeatures, before_and_after
 from ethicclip.training.loading import Batch
 from ethicclip.training.objectives import contrastive_loss, label_similarity
 from ethicclip.training.settings import PrivateSettings, TrainSettings
@@ -72,6 +71,8 @@ class PromptBankContributions:
         parameters: What is trained.
         device: Where.
         prior: How common the classes are believed to be, from public sources.
+        head_only: The parameters are the image tower's last projection: what comes before runs frozen.
+        kept: With `head_only`, where pictures are not augmented: computes each picture's features once.
         chunk_pairs: Pairs in memory at a time.
     """
 
@@ -83,6 +84,8 @@ class PromptBankContributions:
         device: torch.device,
         *,
         prior: Mapping[str, float] | None = None,
+        head_only: bool = False,
+        kept: KeptFeatures | None = None,
         chunk_pairs: int = CHUNK_PAIRS,
     ) -> None:
         self._model = model
@@ -93,20 +96,22 @@ class PromptBankContributions:
         self._engine = PerUnitGradients(parameters)
         self._device = device
         self._chunk_pairs = chunk_pairs
+        self._frozen: Features | None = None
+        self._embed: Features = _towers(model).encode_image
+        if head_only:
+            self._frozen, self._embed = before_and_after(model)
+        self._kept = kept
 
     def add(self, units: Sequence[Sequence[int]], read: Reader, into: ClippedSum) -> StepRecord:
         """See `Contributions`."""
         record = StepRecord(units=len(units), pairs=sum(len(unit) for unit in units))
         chunks = _alike(units, self._chunk_pairs)
-        for chunk, batch in zip(
-            chunks, read([[pair for unit in chunk for pair in unit] for chunk in chunks]), strict=True
-        ):
-            pixels = _pixels(self._model, batch, self._device)
-            targets = self._bank.targets(batch.labels).to(self._device)
+        for chunk, (inputs, labels) in zip(chunks, self._inputs(chunks, read), strict=True):
+            targets = self._bank.targets(labels).to(self._device)
             seen: list[torch.Tensor] = []
 
-            def losses(pixels: torch.Tensor = pixels, targets: torch.Tensor = targets, seen: list[Any] = seen) -> Any:
-                image = _towers(self._model).encode_image(pixels)
+            def losses(inputs: torch.Tensor = inputs, targets: torch.Tensor = targets, seen: list[Any] = seen) -> Any:
+                image = self._embed(inputs)
                 rows = bank_losses(image, self._classes, self._scale, targets, self._prior)
                 seen.append(rows.detach())
                 return rows
@@ -115,6 +120,25 @@ class PromptBankContributions:
             record.norms += norms.tolist()
             record.loss += float(seen[0].sum()) / max(1, record.pairs)
         return record
+
+    def _inputs(
+        self, chunks: Sequence[Sequence[Sequence[int]]], read: Reader
+    ) -> Iterator[tuple[torch.Tensor, list[frozenset[str]]]]:
+        """What `self._embed` reads of each chunk, and its labels."""
+        numbers = [[pair for unit in chunk for pair in unit] for chunk in chunks]
+        if self._kept is None or self._frozen is None:
+            for batch in read(numbers):
+                pixels = self._pixels(batch)
+                yield (pixels if self._frozen is None else self._frozen(pixels)), batch.labels
+            return
+        missing = self._kept.missing([pair for pairs in numbers for pair in pairs])
+        new = [missing[start : start + self._chunk_pairs] for start in range(0, len(missing), self._chunk_pairs)]
+        for pairs, batch in zip(new, read(new), strict=True):
+            self._kept.learn(pairs, self._frozen(self._pixels(batch)), batch.labels)
+        yield from (self._kept.of(pairs) for pairs in numbers)
+
+    def _pixels(self, batch: Batch) -> torch.Tensor:
+        return _pixels(self._model, batch, self._device)
 
 
 class GroupedContributions:
@@ -206,72 +230,6 @@ def private_gradient(
     total = ClippedSum(parameters, max_grad_norm)
     record = contributions.add(units, read, total) if units else StepRecord()
     return [noised / normaliser for noised in total.release(noise_std, entropy)], record
-
-
-def choose_parameters(
-    model: ClipModel, private: PrivateSettings, device: torch.device
-) -> tuple[list[torch.nn.Parameter], list[str]]:
-    """Set `requires_grad` on what the mechanism can train.
-
-    Returns:
-        The trained parameters, and what stays frozen, in words.
-
-    Raises:
-        UsageError: The model has a normalisation that mixes examples, or no part of that name.
-    """
-    refuse_batch_statistics(model)
-    bank = private.mechanism is Mechanism.PROMPT_BANK
-    candidates: list[tuple[str, torch.nn.Parameter]] = []
-    for name, parameter in model.model.named_parameters():
-        wanted = _belongs(name, private.part)
-        parameter.requires_grad_(wanted)
-        if wanted:
-            candidates.append((name, parameter))
-    if not candidates:
-        raise UsageError(
-            f"the model {model.name!r} has no last projection that is known", next_step="Use privacy.trained=image."
-        )
-    frozen = {
-        "towers": ["logit scale", "token embeddings"],
-        "image": ["logit scale", "text tower"],
-        "head": ["logit scale", "text tower", "image tower before its last projection"],
-    }[private.part]
-    if bank:
-        side = model.preprocess.size
-        probe = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
-        model.model.train()
-        able = clippable_parameters([weight for _, weight in candidates], lambda: _towers(model).encode_image(probe))
-        for (name, parameter), possible in zip(candidates, able, strict=True):
-            parameter.requires_grad_(possible)
-            if not possible:
-                frozen.append(name)
-    return [parameter for _, parameter in candidates if parameter.requires_grad], frozen
-
-
-def _belongs(name: str, part: str) -> bool:
-    """Whether a parameter is of the part that is trained; open_clip's own towers end in `proj`, timm's in `head.`."""
-    if part == "head":
-        return name == "visual.proj" or name.startswith("visual.head.")
-    if part == "image":
-        return name.startswith("visual.")
-    return not name.startswith("logit_") and "token_embedding" not in name
-
-
-def refuse_batch_statistics(model: ClipModel) -> None:
-    """Refuse batch normalisation: it mixes examples, and its running statistics leave the run without noise.
-
-    Raises:
-        UsageError: Names the first such layer.
-    """
-    for name, module in model.model.named_modules():
-        statistics = getattr(module, "track_running_stats", False) and getattr(module, "running_mean", None) is not None
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) or statistics:
-            raise UsageError(
-                f"the model {model.name!r} has batch normalisation ({name}): it makes one example's gradient depend on "
-                "the others, and its running statistics would leave the run without noise",
-                next_step="Use a model with group or layer normalisation, such as tiny or ViT-B-32. Layers are not "
-                "swapped by themselves: a swapped layer is another model.",
-            )
 
 
 def _alike(units: Sequence[Sequence[int]], most: int) -> list[list[Sequence[int]]]:

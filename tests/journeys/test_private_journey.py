@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import duckdb
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +15,7 @@ from PIL import Image
 from ethicclip.pairs import Description, Origin, Pair, write_pair_set
 
 from .conftest import call
+from .test_schemas import FOREIGN, check
 
 LABELS = ("normal", "glaucoma", "cataract")
 
@@ -87,6 +89,25 @@ def test_private_run_audit_and_report(clinic):
     assert "loss/last" not in names
     assert call("report", "--out", clinic / "report", "--ledger", ledger).code == 0
     assert call("verify", ledger).code == 0
+    check(spent, "privacy-budget")
+    named = {
+        check(json.loads(path.read_text()))
+        for path in clinic.rglob("*.json")
+        if path.name not in FOREIGN and "checkpoints" not in path.parts
+    }
+    assert {"privacy", "privacy-account", "privacy-budget", "canaries", "model-audit", "model", "run"} <= named
+
+
+def test_a_private_run_that_tells_its_loss_breaks_the_schema(clinic):
+    run = json.loads((clinic / "run" / "run.json").read_text())
+    assert check(run) == "run"
+    for leak in ({"final_loss": 1.0}, {"seconds": 3.0}):
+        with pytest.raises(jsonschema.ValidationError):
+            check({**run, **leak})
+    account = json.loads((clinic / "run" / "restricted" / "account.json").read_text())
+    for wrong in ({"steps": -1}, {"extra": 1}, {"terms": {**account["terms"], "sample_rate": 1.5}}):
+        with pytest.raises(jsonschema.ValidationError):
+            check({**account, **wrong})
 
 
 def test_a_lie_about_epsilon_is_12(clinic, tmp_path, monkeypatch):
@@ -116,6 +137,7 @@ def test_errors_of_a_private_run(clinic, tmp_path):
         ((ids,), 3, "no patient id"),
         ((clinic / "members", "--mechanism", "hooks"), 2, "mechanism"),
         ((clinic / "members", "--delta", "2"), 2, "delta"),
+        ((clinic / "members", "--epsilon", "-1"), 2, "epsilon"),
     ]
     for number, (arguments, code, said) in enumerate(cases):
         out = tmp_path / f"run{number}"

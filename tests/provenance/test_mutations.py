@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ethicclip.provenance import verify
-from tests.provenance.mutating import WAYS, House, build, judge, tamper
+from tests.provenance.house import House, build
+from tests.provenance.mutating import WAYS, judge, tamper
 
 
 @pytest.fixture(scope="module")

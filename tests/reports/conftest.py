@@ -208,6 +208,7 @@ def build(
     captions: list[str] | None = None,
     cohort: str = "clinic",
     engine: str = "phantom",
+    text: dict[str, Any] | None = None,
 ) -> World:
     """The journey of the demo: split, generate, two audits, train, evaluate."""
     folder.mkdir(parents=True)
@@ -237,7 +238,8 @@ def build(
     ) as run:
         for artifact in (pairs, reference, control):
             run.use(artifact)
-        for artifact in world.audit_files("audit", verdict_file(verdict, flagged=len(rows), synthetic=1500), rows):
+        written = verdict_file(verdict, flagged=len(rows), synthetic=1500) | ({} if text is None else {"text": text})
+        for artifact in world.audit_files("audit", written, rows):
             run.generate(artifact)
         run.note_exit({"PASS": 0, "LEAK": 10, "INCONCLUSIVE": 11}[verdict], verdict)
     with world.record("audit-leakage", {"alpha": 0.05}) as run:

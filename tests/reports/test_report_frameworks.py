@@ -76,3 +76,33 @@ def test_hidden_characters_are_shown_and_long_text_is_cut() -> None:
     assert clean("a\u202eb\x00c\nd") == "a\\u202eb\\x00c\nd"
     assert clean("眼底 é") == "眼底 é"
     assert clean("x" * 700) == "x" * 600 + "... (700 characters)"
+
+
+def scanned(letter: str, state: str = "scanned", found: int = 0) -> dict[str, object]:
+    return {"letter": letter, "identifier": f"Kind {letter}", "state": state, "how": "its form", "found": found}
+
+
+@pytest.mark.parametrize(
+    ("rows", "state", "said"),
+    [
+        ([], State.NOT_RUN, "No scan"),
+        ([scanned("A"), scanned("O")], State.EVIDENCED, "nothing found: A, O."),
+        ([scanned("A"), scanned("B", "needs a person")], State.NEEDS_A_PERSON, "Open: Kind B (B): needs a person."),
+        ([scanned("A", found=2), scanned("B", "needs a person")], State.FAILED, "Kind A (A): 2."),
+        # Letters of other requirements do not count here.
+        ([scanned("R", found=2)], State.NOT_RUN, "No scan"),
+    ],
+)
+def test_identifiers_are_read_from_the_table_of_the_audit(make_world, tmp_path, rows, state, said) -> None:
+    world = make_world(verdict="PASS", text={"verdict": "PASS", "safe_harbor": rows})
+    report = write_report(
+        ReportSettings(formats=("html", "pdf")), world.ledger, tmp_path / "out", keys=world.keys
+    ).report
+    found = {f"{f.id} {row.section}": row for f in report.frameworks for row in f.requirements}
+    row = found["hipaa 164.514(b)(2)(i)(A) to (O)"]
+    assert row.state == state
+    assert said in row.evidence
+    assert [entry.letter for entry in report.captions.identifiers] == [entry["letter"] for entry in rows]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert all(f"({entry['letter']}) Kind {entry['letter']}" in page for entry in rows)
+    assert "18 entries" not in page

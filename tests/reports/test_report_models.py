@@ -41,6 +41,13 @@ def write(tmp_path: Path):
     return run
 
 
+BOUND = {"epsilon": 0.4, "confidence": 0.95, "guesses": 10, "correct": 9, "canaries": 40}
+
+
+def interval(value: float) -> dict[str, float]:
+    return {"estimate": value, "low": value - 0.03, "high": value + 0.03, "n": 200}
+
+
 def private_journey(world, origin: str) -> None:
     real = commit_cohort(["ef" * 32], "clinic-pairs", world.keys, kind="pair_set", origin="real")
     pairs = next(a for a in _records(world) if a.kind == "pair_set")
@@ -61,8 +68,25 @@ def private_journey(world, origin: str) -> None:
             "schema": "ethicclip/model-audit/1",
             "verdict": "CONSISTENT",
             "reason": "nothing contradicts the statement",
-            "attacks": {"offline LiRA": {}, "blind": {}},
-            "control": {"estimate": 0.5},
+            "attacks": {
+                "population": {"auc": interval(0.5123), "0.001": {"estimate": None, "reason": "too few", "n": 200}},
+                "blind (no model)": {"auc": interval(0.49)},
+                "lira": {"state": "NOT_RUN", "reason": "no shadow models"},
+            },
+            "control": interval(0.5),
+            "counts": {"members": 100, "non_members": 90},
+            "stated": {"epsilon": 7.93, "delta": 1e-6},
+            "canaries": {
+                "state": "DONE",
+                "epsilon_lower_bound": {
+                    "epsilon": 0.4,
+                    "confidence": 0.95,
+                    "guesses": 10,
+                    "correct": 9,
+                    "canaries": 40,
+                },
+            },
+            "exchangeable": True,
         }
         write_json(folder / "model_audit.json", document)
         run.generate(
@@ -92,9 +116,14 @@ def test_an_epsilon_is_told_with_whose_it_is(world, write) -> None:
     assert "Unit: patient; add or remove one patient" in part.privacy and "replacing one: 15.9" in part.privacy
     assert part.privacy_caveats == ("Floating-point noise.",)
     facts = {fact.name: fact.text for fact in part.privacy_facts}
-    assert facts["Noise: noise multiplier"] == "1.1" and facts["Tuning"].startswith("hyperparameters")
+    assert list(facts)[:3] == ["Epsilon", "Delta", "Adjacency"]
+    assert facts["Epsilon"] == "7.93 (target 8)" and facts["Noise multiplier sigma"].startswith("1.1 (")
+    assert facts["How settings were chosen"].startswith("hyperparameters")
+    assert facts["Accountants"] == "PRV 7.93, PLD 7.92 (opacus 1.6)" and facts["Sampling that ran"] == "the same"
+    assert facts["Steps"].startswith("400 accounted for of 400 planned")
     html = (result.out / "report.html").read_text()
     assert "The privacy statement of the run" in html
+    assert "the patients in the real pairs" in result.report.first_page.privacy
     rows = {row.section: row for f in result.report.frameworks for row in f.requirements}
     unit = rows["SP 800-226 (unit of privacy)"]
     assert unit.state == State.NEEDS_A_PERSON and "unit: patient" in unit.evidence and "whose" in unit.evidence
@@ -109,14 +138,26 @@ def test_figures_of_a_model_of_patients_are_restricted(world, write) -> None:
         assert (part.verdict, part.model) == ("CONSISTENT", "private/weights")
         shown = "0.512" in (result.out / "report.html").read_text()
         assert shown == (audience == "restricted") == bool(part.scores)
-        assert any("blind, offline LiRA" in fact.text for fact in part.facts)
+        # What did not run is not among what ran.
+        assert part.attacks[:2] == ("population attack", "blind attack, which sees no model")
+        assert [(check.name, check.text) for check in part.attacks_not_run] == [
+            ("LiRA with shadow models", "no shadow models")
+        ]
+        facts = {fact.name: fact.text for fact in part.facts}
+        assert ("Epsilon is at least" in facts) == (audience == "restricted")
 
 
 def test_a_model_of_synthetic_pairs_and_a_scan_of_words(world, write) -> None:
     private_journey(world, "synthetic")
     result = write(world, formats=("html",))
     (part,) = result.report.memberships
-    assert part.scores[0].estimate == 0.5123
+    names = {score.name: score for score in part.scores}
+    assert names["Population attack: AUC"].estimate == 0.5123
+    assert names["Population attack: true positives at 0.1 % false positives"].note == "too few"
+    assert names["Negative control, members against members: AUC"].estimate == 0.5
+    facts = {fact.name: fact.text for fact in part.facts}
+    assert facts["Epsilon that the run states"] == "7.93 at delta 1e-06"
+    assert facts["Epsilon is at least"].startswith("0.4 with 95 % confidence (9 of 10 guesses right, 40 canaries)")
     rows = {f"{f.id} {row.section}": row for f in result.report.frameworks for row in f.requirements}
     membership = rows["edpb-28-2024 Section 3.2 (testing, membership inference)"]
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import stat
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from toy import ToySource
 
 from ethicclip import clip
+from ethicclip.clip.shipped import builtin_folder
 from ethicclip.errors import BadInputError, ExitCode, IntegrityError, UsageError
 from ethicclip.pairs.canaries import read_canaries
 from ethicclip.privacy import Budget, Mechanism, Unit
@@ -23,8 +26,10 @@ from ethicclip.provenance import KeyStore
 from ethicclip.training import TrainSettings, train, train_private
 from ethicclip.training import private as private_module
 from ethicclip.training.bank import bank_losses, log_prior, public_bank
+from ethicclip.training.frozen import KeptFeatures
 from ethicclip.training.loading import Batch
-from ethicclip.training.private_steps import GroupedContributions, choose_parameters
+from ethicclip.training.private_steps import GroupedContributions, PromptBankContributions, Reader
+from ethicclip.training.trained_part import choose_parameters, set_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,17 +112,8 @@ def test_noise_falls_on_an_empty_step_and_it_counts(tmp_path, keys):
     assert all(row.split(",")[1] == "0" for row in rows)
 
 
-def test_group_gradients_equal_a_plain_loop():
-    plain = settings(privacy={"mechanism": "grouped", "groups": 3, "max_group_pairs": 4})
-    model = clip.create("nano")
-    private = plain.privacy
-    assert private is not None
-    parameters, _ = choose_parameters(model, private, torch.device("cpu"))
-    source = Clinic(count=16)
-    sampler = PoissonSampler(8, 1.0)
-    labels = np.array([0, 1, 0, 2, 1, 0, 1, 1])
-    sampler.labels = lambda count, groups: labels  # type: ignore[method-assign]
-    contributions = GroupedContributions(plain, private, model, parameters, torch.device("cpu"), sampler)
+def reader(source: Clinic, model: clip.ClipModel) -> Reader:
+    """Reads chunks of a source's pairs as the loader would, without augmentation."""
 
     def read(chunks):
         for chunk in chunks:
@@ -130,6 +126,22 @@ def test_group_gradients_equal_a_plain_loop():
                 labels=[frozenset(pair.record["labels"]) for pair in pairs],
             )
 
+    return read
+
+
+def test_group_gradients_equal_a_plain_loop():
+    plain = settings(privacy={"mechanism": "grouped", "groups": 3, "max_group_pairs": 4})
+    model = clip.create("nano")
+    private = plain.privacy
+    assert private is not None
+    parameters, _ = choose_parameters(model, private, torch.device("cpu"))
+    source = Clinic(count=16)
+    sampler = PoissonSampler(8, 1.0)
+    labels = np.array([0, 1, 0, 2, 1, 0, 1, 1])
+    sampler.labels = lambda count, groups: labels  # type: ignore[method-assign]
+    contributions = GroupedContributions(plain, private, model, parameters, torch.device("cpu"), sampler)
+
+    read = reader(source, model)
     units = [[2 * unit, 2 * unit + 1] for unit in range(8)]
     model.model.eval()  # drop path would draw anew
     ours = ClippedSum(parameters, 0.7)
@@ -292,6 +304,97 @@ def test_a_start_model_is_named_by_its_weights(tmp_path, keys):
         "visual.head.proj.weight",
         "visual.head.proj.bias",
     }
+
+
+def test_the_built_in_model_goes_on_with_its_batch_statistics_frozen(tmp_path, keys):
+    wanted = settings(batch_size=12, epochs=1, augment=False, privacy={"start": "builtin"})
+    said = train_private(wanted, [Clinic()], tmp_path / "run", keys=keys).statement
+    assert said.trained.startswith("47,232 of ")
+    before, after = (clip.load(folder).model.state_dict() for folder in (builtin_folder(), tmp_path / "run"))
+    assert any("running_mean" in name for name in before)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {
+        "visual.head.proj.weight",
+        "visual.head.proj.bias",
+    }
+    with pytest.raises(UsageError, match="batch normalisation") as caught:
+        train_private(
+            settings(privacy={"start": "builtin", "trained": "image"}), [Clinic()], tmp_path / "more", keys=keys
+        )
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert "privacy.trained=head" in caught.value.next_step
+
+
+@pytest.mark.parametrize("name", ["nano", "vit"])
+def test_kept_features_give_the_gradients_of_the_whole_tower(name):
+    model = clip.create("nano") if name == "nano" else small_transformer()
+    private = settings(privacy={"trained": "head"}).privacy
+    assert private is not None
+    parameters, _ = choose_parameters(model, private, torch.device("cpu"))
+    set_mode(model, private.part)
+    source = Clinic()
+    asked: list[int] = []
+
+    def read(chunks):
+        asked.extend(index for chunk in chunks for index in chunk)
+        return reader(source, model)(chunks)
+
+    sums = []
+    steps = ([[0, 1], [4]], [[4], [2, 3], [0, 1]])
+    for options in ({}, {"head_only": True}, {"head_only": True, "kept": KeptFeatures()}):
+        asked.clear()
+        contributions = PromptBankContributions(model, public_bank(("en",)), parameters, torch.device("cpu"), **options)
+        total = ClippedSum(parameters, 0.1)
+        for units in steps:
+            contributions.add(units, read, total)
+        sums.append(torch.cat([part.flatten() for part in total.total]))
+    assert sorted(asked) == [0, 1, 2, 3, 4]  # each picture once
+    assert float(sums[0].norm()) > 0
+    for other in sums[1:]:
+        torch.testing.assert_close(other, sums[0], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("mechanism", ["prompt-bank", "grouped"])
+def test_removing_a_unit_moves_the_real_sum_within_the_claim(mechanism):
+    most = 0.05  # far below any gradient of this model: everything is clipped, which is the worst case
+    wanted = settings(privacy={"mechanism": mechanism, "groups": 2, "max_group_pairs": 4})
+    private = wanted.privacy
+    assert private is not None
+    model = clip.create("nano")
+    parameters, _ = choose_parameters(model, private, torch.device("cpu"))
+    model.model.eval()  # drop path would draw anew
+    source = Clinic(count=12)
+    device = torch.device("cpu")
+    sampler = PoissonSampler(6, 1.0)
+    if mechanism == "grouped":
+        contributions = GroupedContributions(wanted, private, model, parameters, device, sampler)
+    else:
+        contributions = PromptBankContributions(model, public_bank(("en",)), parameters, device)
+    # Three units in one group of at most four pairs: one of them overflows, and may not reach the other group.
+    labels = {0: 0, 1: 0, 2: 0, 3: 1, 4: 1, 5: 1}
+
+    read = reader(source, model)
+
+    def total(units: list[int]) -> torch.Tensor:
+        # The same labels for the units that stay: the coupling under which one removal changes one group.
+        sampler.labels = lambda count, groups: np.array([labels[unit] for unit in units])  # type: ignore[method-assign]
+        clipped = ClippedSum(parameters, most)
+        contributions.add([[2 * unit, 2 * unit + 1] for unit in units], read, clipped)
+        return torch.cat([part.flatten() for part in clipped.total]).double()
+
+    whole = total(list(range(6)))
+    moved = [float((whole - total([unit for unit in range(6) if unit != gone])).norm()) for gone in range(6)]
+    factor = private.mechanism.sensitivity_factor
+    assert max(moved) <= factor * most * (1 + 1e-5)
+    assert max(moved) > 0.3 * most
+
+
+def small_transformer() -> clip.ClipModel:
+    """open_clip's own vision transformer, small: its last projection is a matrix and not a layer."""
+    model = clip.create("nano")
+    vision = {"image_size": 64, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    text = {"context_length": 32, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    towers = open_clip.CLIP(embed_dim=24, vision_cfg=vision, text_cfg=text)
+    return dataclasses.replace(model, model=towers, preprocess=dataclasses.replace(model.preprocess, size=64))
 
 
 @pytest.mark.parametrize("private", [True, False])
