@@ -67,6 +67,7 @@ def one_seed(arguments: argparse.Namespace, cohort: Cohort, seed: int) -> dict[s
     linked = arguments.data / "same_eye_pairs.csv"
     reference, control, clean = divide(cohort, linked, seed, arguments.reference, arguments.clean, arguments.control)
     copies = {"ordinary": arguments.copies, "harsh": arguments.copies, "foreign": arguments.foreign}
+    clean = clean.subset([number for number in range(len(clean)) if number not in arguments.set_aside])
     images = Planted(clean, reference, copies, seed)
     settings = AuditSettings(
         scores=True,
@@ -97,6 +98,7 @@ def one_seed(arguments: argparse.Namespace, cohort: Cohort, seed: int) -> dict[s
         "descriptor": arguments.descriptor,
         "counts": result.document["counts"],
         "clean": len(clean),
+        "set_aside": arguments.set_aside,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "verdict": str(result.verdict),
@@ -154,6 +156,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--copies", type=int, default=20, help="planted copies of each kind of the package's ladders")
     parser.add_argument("--foreign", type=int, default=4, help="planted copies of each kind of the other hand's ladder")
+    parser.add_argument(
+        "--set-aside",
+        type=int,
+        nargs="*",
+        default=[],
+        help="numbers of clean images that were looked at and show an eye of the reference under another patient id",
+    )
     parser.add_argument("--descriptor", default="local")
     parser.add_argument("--alone", action="store_true", help="leave the peers out")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
