@@ -262,6 +262,8 @@ def test_ctrl_c_is_130_and_leaves_no_partial_output(verb: str, tmp_path: Path, w
         text=True,
         start_new_session=True,
         env=dict(os.environ),
+        # A shell that starts the tests in the background has them ignore Ctrl-C, and a child inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (out / "log.csv").exists() and not list(out.glob("shards/*")):

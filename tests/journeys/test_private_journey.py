@@ -56,16 +56,22 @@ def clinic(tmp_path_factory):
 QUICK = ("--model", "nano", "--epochs", "1", "--batch-size", "10", "--set", "privacy.text_steps=0")
 
 
-def test_private_run_audit_and_report(clinic):
-    ledger = clinic / "ledger.duckdb"
+@pytest.fixture(scope="module")
+def trained(clinic):
+    """What training within a budget answered; its run is `clinic / "run"`."""
     budget = clinic / "budget.json"
     opened = call("privacy", "budget", budget, "--epsilon", 9, "--delta", "1e-5", "--population", "clinic", "--json")
     assert opened.code == 0, opened.err
-    trained = call(
+    answer = call(
         "train", clinic / "members", "--out", clinic / "run", "--epsilon", 8, "--canaries", 20, "--canary-seed", 1,
-        "--budget", budget, *QUICK, "--ledger", ledger, "--json",
+        "--budget", budget, *QUICK, "--ledger", clinic / "ledger.duckdb", "--json",
     )  # fmt: skip
-    assert trained.code == 0, trained.err
+    assert answer.code == 0, answer.err
+    return answer
+
+
+def test_private_run_audit_and_report(clinic, trained):
+    ledger, budget = clinic / "ledger.duckdb", clinic / "budget.json"
     document = trained.json()
     assert document["privacy"]["scope"]["covers_patients"]
     assert "loss" not in json.dumps(document).replace("privacy loss", "")
@@ -98,7 +104,7 @@ def test_private_run_audit_and_report(clinic):
     assert {"privacy", "privacy-account", "privacy-budget", "canaries", "model-audit", "model", "run"} <= named
 
 
-def test_a_private_run_that_tells_its_loss_breaks_the_schema(clinic):
+def test_a_private_run_that_tells_its_loss_breaks_the_schema(clinic, trained):
     run = json.loads((clinic / "run" / "run.json").read_text())
     assert check(run) == "run"
     for leak in ({"final_loss": 1.0}, {"seconds": 3.0}):
@@ -110,7 +116,7 @@ def test_a_private_run_that_tells_its_loss_breaks_the_schema(clinic):
             check({**account, **wrong})
 
 
-def test_a_lie_about_epsilon_is_12(clinic, tmp_path, monkeypatch):
+def test_a_lie_about_epsilon_is_12(clinic, trained, tmp_path, monkeypatch):
     from ethicclip.audits.models import audit as audit_module
 
     honest = audit_module.audit_canaries
