@@ -75,7 +75,8 @@ def test_the_bound_is_reached_so_it_is_not_too_wide():
 def test_noise_has_the_calibrated_deviation_and_never_repeats():
     electorate = Electorate(points=np.zeros((0, 3), np.float32), known=[], units=[])
     places = np.zeros((len(CANDIDATES), 3), np.float32)
-    drawn = np.stack([electorate.noisy_votes(CANDIDATES, places, 4.0) for _ in range(400)])
+    entropy = np.random.default_rng(1).bytes
+    drawn = np.stack([electorate.noisy_votes(CANDIDATES, places, 4.0, entropy) for _ in range(400)])
     assert drawn.std() == pytest.approx(4.0, rel=0.05)
     assert abs(drawn.mean()) < 0.2
     assert len(np.unique(drawn)) == drawn.size
@@ -109,11 +110,17 @@ def test_thresholding_looks_at_released_votes_only():
 def evolved(tmp_path_factory):
     out = tmp_path_factory.mktemp("evolution") / "gen"
     asked = EvolutionSettings(epsilon=8, votes=3, candidates=33, renders=1, seed=3)
-    return evolve(asked, world("crimson", Condition.GLAUCOMA, 30), out, embed=colours), out
+    # One draw of noise: a test must not depend on the operating system's.
+    noise = np.random.default_rng(0).bytes
+    return evolve(asked, world("crimson", Condition.GLAUCOMA, 30), out, embed=colours, entropy=noise), out
 
 
 def test_a_planted_world_is_found(evolved):
-    """All patients have glaucoma and one red camera: the recipe leans to both, far beyond the prior."""
+    """All patients have glaucoma and one red camera: the recipe leans to both.
+
+    Over seven draws of the noise glaucoma got 0.90 to 1.00 of the weight, red cameras 0.13 to 0.99 with a mean of 0.64
+    (0.38 by the prior): three votes of thirty patients decide the first surely, and the second mostly.
+    """
     result, out = evolved
     mixture = resolve(GenerateSettings, verb="generate", config=out / RECIPE_FILE, flags={"count": 1}).mixture
     weight = sum(part.weight for part in mixture)
