@@ -127,21 +127,9 @@ def _measures(first: Predictions, second: Predictions) -> list[tuple[_Measure, S
             freedom=None,
             floor=unseen if (right[0] == right[1]).all() else 0.0,
         ),
-        _Measure(
-            path=("balanced_accuracy",),
-            statistic="confusion",
-            value=metrics.balanced_accuracy,
-            alone=alone["balanced_accuracy",],
-            freedom=freedom,
-            floor=floor,
-        ),
-        _Measure(
-            path=("macro_f1",),
-            statistic="confusion",
-            value=metrics.macro_f1,
-            alone=alone["macro_f1",],
-            freedom=freedom,
-            floor=floor,
+        *(
+            _Measure(path=(name,), statistic="confusion", value=value, alone=alone[name,], freedom=freedom, floor=floor)
+            for name, value in (("balanced_accuracy", metrics.balanced_accuracy), ("macro_f1", metrics.macro_f1))
         ),
     ]
     whole = Score(

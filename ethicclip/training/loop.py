@@ -34,6 +34,7 @@ from ethicclip.training.logs import LogRow, LossLog
 from ethicclip.training.order import EpochOrder, MixedOrder
 from ethicclip.training.pretrained import fill_towers
 from ethicclip.training.processes import Processes, SharedOrder, joined
+from ethicclip.training.resolution import check_coarse
 from ethicclip.training.restricted import restricted_folder
 from ethicclip.training.settings import TrainSettings
 from ethicclip.training.steps import Trainer, choose_device
@@ -183,14 +184,28 @@ def order_of(
 
 
 def build_model(settings: TrainSettings) -> ClipModel:
-    """The model with its first weights, as the settings ask for it."""
-    return clip.create(
+    """The model with its first weights, able to do what the settings ask of its towers.
+
+    Raises:
+        UsageError: An unknown model, or towers that cannot: nothing has been written then.
+    """
+    model = clip.create(
         settings.model,
         image_size=settings.image_size,
         seed=settings.seed,
         local_mean=settings.local_mean,
         sigmoid=settings.objective == "siglip",
     )
+    towers: Any = model.model
+    check_coarse(settings.coarse_size, model.preprocess.size, towers.visual)
+    if settings.recompute:
+        try:
+            towers.set_grad_checkpointing(True)
+        except Exception as error:  # noqa: BLE001 - open_clip raises a bare one where timm has none
+            raise UsageError(
+                f"the model {settings.model!r} cannot recompute activations: {error}", next_step="Set chunk instead."
+            ) from None
+    return model
 
 
 def recipe_of(settings: TrainSettings, model: ClipModel) -> Recipe:

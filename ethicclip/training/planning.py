@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ethicclip.errors import BadInputError
-from ethicclip.training.loading import Loader
+from ethicclip.training.loading import Batch, Loader
 from ethicclip.training.loop import build_model, check_weights, order_of, recipe_of
 from ethicclip.training.settings import TrainSettings
 from ethicclip.training.steps import Trainer
@@ -77,11 +77,7 @@ def plan(
     with Loader(sources, recipe_of(settings, model), order) as loader:
         batches = list(loader.batches(0, measured))
         decoding = loader.seconds_waited / measured
-        trainer.step(batches[0])  # the first step also allocates
-        started = time.perf_counter()
-        for batch in batches:
-            trainer.step(batch)
-        stepping = (time.perf_counter() - started) / measured
+        stepping = _seconds_a_step(trainer, batches)
     seconds = total_steps * stepping + order.steps_per_epoch * decoding
     weights_bytes = 4 * model.parameter_count()
     kept = (3 if settings.average is None else 4) * weights_bytes
@@ -95,3 +91,19 @@ def plan(
         disk_bytes=weights_bytes + 3 * kept,  # while the third checkpoint is written, two older ones are there
         measured_steps=measured,
     )
+
+
+def _seconds_a_step(trainer: Trainer, batches: Sequence[Batch]) -> float:
+    """Mean over the schedule: early steps may see smaller pictures than late ones."""
+    settings, last = trainer.settings, trainer.total_steps - 1
+    parts = [(1.0, last)]
+    if settings.coarse_size is not None:
+        parts = [(settings.coarse_share, 0), (1 - settings.coarse_share, last)]
+    mean = 0.0
+    for share, step in parts:
+        trainer.step(replace(batches[0], step=step))  # the first step of a size also allocates
+        started = time.perf_counter()
+        for batch in batches:
+            trainer.step(replace(batch, step=step))
+        mean += share * (time.perf_counter() - started) / len(batches)
+    return mean

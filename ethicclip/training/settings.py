@@ -11,7 +11,7 @@ from ethicclip.settings import Settings
 
 Objective = Literal["clip", "soft_clip", "siglip"]
 Language = Literal["en", "zh"]
-_NOT_PRIVATE = ("average", "chunk", "recompute", "pretrained", "frozen", "validate_steps")
+_NOT_PRIVATE = ("average", "chunk", "coarse_size", "recompute", "pretrained", "frozen", "validate_steps")
 Tuning = Literal["not stated", "not on private data", "on private data, unaccounted", "on private data, in the budget"]
 
 

@@ -26,7 +26,7 @@ from ethicclip.training.loading import Batch
 from ethicclip.training.objectives import MAX_LOGIT_SCALE, contrastive_loss, label_similarity
 from ethicclip.training.optimisation import build_optimizer, learning_rate_at
 from ethicclip.training.processes import ALONE, Processes
-from ethicclip.training.resolution import check_coarse, resized, side_at
+from ethicclip.training.resolution import resized, side_at
 from ethicclip.training.settings import TrainSettings
 from ethicclip.training.starting import centre_projections
 
@@ -79,7 +79,7 @@ class Trainer:
         processes: Who else takes part; each gives `step` its own share of the batch.
 
     Raises:
-        UsageError: A tower that cannot do what the settings ask for, or a GPU asked for and absent.
+        UsageError: A GPU asked for and absent.
     """
 
     def __init__(
@@ -91,14 +91,12 @@ class Trainer:
         self.model = model.to(self.device)
         # Convolutions over channels_last are up to twice as fast on CPUs and on tensor cores.
         self.model.model.to(memory_format=torch.channels_last)
-        check_coarse(settings.coarse_size, self.model.preprocess.size, self._towers.visual)
         self.learned = torch.nn.ModuleDict({"clip": self.model.model})
         if settings.dense_weight > 0 and settings.frozen != "image" and supports_dense(self._towers.visual):
             self.learned["dense"] = DenseHeads(self._towers.visual).to(self.device)
         if settings.frozen is not None:
             for weight in _weights_of(self._towers, settings.frozen):
                 weight.requires_grad_(False)
-        _prepare(settings, self._towers)
         self._bank = LiveBank(public_bank(settings.languages), self.model, seed=settings.seed)
         self.optimizer = build_optimizer(self.learned, weight_decay=settings.weight_decay)
         self.total_steps = total_steps
@@ -325,21 +323,6 @@ def _weights_of(towers: Any, side: str) -> Iterator[torch.nn.Parameter]:
     for name, weight in towers.named_parameters():
         if not name.startswith("logit_") and name.startswith("visual.") == (side == "image"):
             yield weight
-
-
-def _prepare(settings: TrainSettings, towers: Any) -> None:
-    """Switch on what the settings ask of the towers' arithmetic.
-
-    Raises:
-        UsageError: The image tower has no checkpointing of activations.
-    """
-    if settings.recompute:
-        try:
-            towers.set_grad_checkpointing(True)
-        except Exception as error:  # noqa: BLE001 - open_clip raises a bare one where timm has none
-            raise UsageError(
-                f"the model {settings.model!r} cannot recompute activations: {error}", next_step="Set chunk instead."
-            ) from None
 
 
 @contextlib.contextmanager

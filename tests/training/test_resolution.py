@@ -6,7 +6,7 @@ from timm import create_model
 from toy import ToySource
 
 from ethicclip.errors import UsageError
-from ethicclip.training import TrainSettings, train
+from ethicclip.training import TrainSettings, plan, train
 from ethicclip.training.logs import read_log
 from ethicclip.training.resolution import check_coarse, resized, side_at
 from ethicclip.training.steps import Trainer
@@ -37,6 +37,30 @@ def test_a_tower_with_positions_is_refused():
     with pytest.raises(UsageError, match="position embeddings"):
         check_coarse(32, 160, transformer)
     check_coarse(32, 160, create_model("test_resnet", num_classes=0))
+
+
+def test_what_is_refused_has_written_nothing(tmp_path):
+    with pytest.raises(UsageError, match="coarse_size 40"):
+        train(TrainSettings(model="nano", coarse_size=40), [ToySource()], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_private_run_says_that_it_has_no_coarse_steps():
+    with pytest.raises(UsageError, match="a private run has no coarse_size"):
+        TrainSettings.build({"model": "nano", "coarse_size": 32, "privacy": {"epsilon": 3.0}})
+
+
+def test_a_plan_measures_early_and_late_steps(monkeypatch):
+    seen = set()
+    step = Trainer.step
+
+    def watched(self, batch):
+        seen.add(batch.step)
+        return step(self, batch)
+
+    monkeypatch.setattr(Trainer, "step", watched)
+    made = plan(TrainSettings(model="nano", epochs=2, batch_size=12, coarse_size=32), [ToySource()])
+    assert seen == {0, made.steps - 1}
 
 
 def test_a_resume_continues_the_curve_across_the_change(tmp_path, monkeypatch):
