@@ -163,7 +163,10 @@ def _croissant(job: _Job) -> ExportResult:
     record, report = _set_and_report(job)
     place = job.snapshot.place(record)
     if place is None or not place.is_file():
-        raise BadInputError(f"the pair set {record.label()} is not where it was recorded", next_step="Bring it back.")
+        raise BadInputError(
+            f"{record.label()} is not where it was recorded",
+            next_step="Name another set as SUBJECT, or bring this one back; of real pairs the ledger holds no place.",
+        )
     document = croissant.croissant_of(place.parent, report)
     write_bytes(job.out, pretty(document))
     found = croissant.problems(document, place.parent)
