@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ethicclip import __version__
 from ethicclip.reports.audit_section import audit_part
+from ethicclip.reports.comparison_section import comparison_part
 from ethicclip.reports.data_sections import cohort_parts, set_part, split_parts
 from ethicclip.reports.document import Ledger, Report
 from ethicclip.reports.evidence import Evidence
@@ -47,6 +48,11 @@ def build(evidence: Evidence, settings: ReportSettings, written: str) -> tuple[R
         drawn = recorded_figures(evidence, entry.run, ("roc", "reliability", "subgroups"))
         pictures |= drawn.data
         evaluations.append(evaluation_part(evidence, entry, drawn.pictures))
+    comparisons = []
+    for entry in reversed(evidence.comparisons):
+        drawn = recorded_figures(evidence, entry.run, ("differences", "likeness"))
+        pictures |= drawn.data
+        comparisons.append(comparison_part(evidence, entry, drawn.pictures))
     runs, environments = run_parts(evidence)
     report = Report(
         title=clean(settings.title, 300),
@@ -64,6 +70,7 @@ def build(evidence: Evidence, settings: ReportSettings, written: str) -> tuple[R
         trainings=tuple(training_part(evidence, entry) for entry in reversed(evidence.trainings)),
         captions=caption_part(evidence, deciding_part),
         evaluations=tuple(evaluations),
+        comparisons=tuple(comparisons),
         memberships=tuple(
             membership_part(evidence, entry, restricted=restricted) for entry in reversed(evidence.memberships)
         ),

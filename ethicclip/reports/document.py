@@ -216,6 +216,34 @@ class EvaluationPart(Part):
     figures: tuple[Picture, ...] = ()
 
 
+class PairedScores(Part):
+    """A table: a score of the first, of the second, and of the second less the first on the same resampled patients."""
+
+    title: str
+    columns: tuple[str, str]
+    rows: tuple[tuple[Score, Score, Score], ...]
+
+
+class ComparisonPart(Part):
+    """Two models on the same eyes, and each asked in two languages.
+
+    `recorded` holds the ledger's metrics where the comparison's file is gone.
+    """
+
+    run_id: str
+    time: str
+    paper: str
+    cohort: str
+    unit: str
+    scores: PairedScores
+    languages: tuple[PairedScores, ...]
+    likeness: tuple[Score, ...]
+    recorded: tuple[Score, ...]
+    facts: tuple[Fact, ...]
+    caveats: tuple[str, ...]
+    figures: tuple[Picture, ...] = ()
+
+
 class Identifier(Part):
     """One of the 18 identifiers of 45 CFR 164.514(b)(2)(i): whether it was scanned for, how, and findings."""
 
@@ -324,6 +352,7 @@ class Report(Part):
     captions: CaptionPart
     trainings: tuple[TrainingPart, ...]
     evaluations: tuple[EvaluationPart, ...]
+    comparisons: tuple[ComparisonPart, ...]
     memberships: tuple[MembershipPart, ...]
     frameworks: tuple[Framework, ...]
     lineage: LineagePart

@@ -101,6 +101,7 @@ class Evidence:
     audits: tuple[AuditEvidence, ...]
     trainings: tuple[RunWithPaper, ...]
     evaluations: tuple[RunWithPaper, ...]
+    comparisons: tuple[RunWithPaper, ...]
     memberships: tuple[RunWithPaper, ...]
     texts: tuple[RunWithPaper, ...]
 
@@ -168,6 +169,7 @@ def gather(snapshot: LedgerSnapshot, checked: VerifyResult, subject: ArtifactRec
         audits=tuple(_audit(snapshot, run, cohorts) for run in of("audit-leakage")),
         trainings=tuple(_with_paper(snapshot, run, "training_run", "run.json") for run in of("train")),
         evaluations=tuple(_with_paper(snapshot, run, "metrics", "metrics.json") for run in of("evaluate")),
+        comparisons=tuple(_with_paper(snapshot, run, "comparison", "comparison.json") for run in of("compare")),
         memberships=tuple(_with_paper(snapshot, run, "model_audit", "model_audit.json") for run in of("audit-model")),
         texts=tuple(_with_paper(snapshot, run, "text_audit", "text.json") for run in of("audit-text")),
     )

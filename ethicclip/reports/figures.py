@@ -22,6 +22,8 @@ _SAID = {
     "reliability": "Reliability: how often the model is right against how sure it says it is. The diagonal is perfect "
     "calibration.",
     "subgroups": "Scores by subgroup with intervals; the table of subgroups says the same.",
+    "differences": "Scores of both models on the same eyes, and their differences; the table says the same.",
+    "likeness": "How alike the two models see, beside what unrelated pictures and labels alone give.",
     "scores": "How near synthetic images come to reference and to control eyes: densities of the audit's score.",
 }
 _UNSAFE = re.compile(

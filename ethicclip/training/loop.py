@@ -26,6 +26,7 @@ from ethicclip.training import runfolder
 from ethicclip.training.board import FOLDER as BOARD_FOLDER
 from ethicclip.training.board import Board
 from ethicclip.training.canaries import with_canaries
+from ethicclip.training.compiling import check_compiler
 from ethicclip.training.cost import EnergyMeter
 from ethicclip.training.dense import supports_dense
 from ethicclip.training.finishing import TrainResult, finish, result_of
@@ -187,7 +188,7 @@ def build_model(settings: TrainSettings) -> ClipModel:
     """The model with its first weights, able to do what the settings ask of its towers.
 
     Raises:
-        UsageError: An unknown model, or towers that cannot: nothing has been written then.
+        UsageError: An unknown model, towers that cannot, or no compiler: nothing has been written then.
     """
     model = clip.create(
         settings.model,
@@ -198,6 +199,8 @@ def build_model(settings: TrainSettings) -> ClipModel:
     )
     towers: Any = model.model
     check_coarse(settings.coarse_size, model.preprocess.size, towers.visual)
+    if settings.compile:
+        check_compiler()
     if settings.recompute:
         try:
             towers.set_grad_checkpointing(True)

@@ -11,7 +11,7 @@ from ethicclip.settings import Settings
 
 Objective = Literal["clip", "soft_clip", "siglip"]
 Language = Literal["en", "zh"]
-_NOT_PRIVATE = ("average", "chunk", "coarse_size", "recompute", "pretrained", "frozen", "validate_steps")
+_NOT_PRIVATE = ("average", "chunk", "coarse_size", "compile", "recompute", "pretrained", "frozen", "validate_steps")
 Tuning = Literal["not stated", "not on private data", "on private data, unaccounted", "on private data, in the budget"]
 
 
@@ -116,6 +116,8 @@ class TrainSettings(Settings):
         chunk: Largest number of pairs a process holds at a time. A larger batch is embedded in chunks twice, once for
             the loss of the whole batch and once for its gradient (Gao et al. 2021, 2101.06983): the same step to
             rounding, in a chunk's memory. Towers with BatchNorm normalise each chunk by itself. None takes the batch.
+        compile: Compile the towers (torch.compile): minutes before the first step, then perhaps faster steps; see
+            `training.compiling`. Needs a C++ compiler. The kernels round in their own way: the curve differs a little.
         recompute: Keep few activations and compute them again in the backward pass: less memory, more time.
         pretrained: Weights to begin with: a run folder, a weights file, or `open_clip:TAG`, which open_clip downloads.
         pretrained_towers: Which towers take them; the other begins fresh.
@@ -151,6 +153,7 @@ class TrainSettings(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     average: Annotated[float, Field(gt=0, lt=1)] | None = None
     chunk: Annotated[int, Field(ge=1)] | None = None
+    compile: bool = False
     recompute: bool = False
     pretrained: str | None = None
     pretrained_towers: Literal["both", "image", "text"] = "both"

@@ -21,6 +21,7 @@ from ethicclip.clip.model import shipped_configs
 from ethicclip.errors import BadInputError, UsageError
 from ethicclip.training.averaging import Average
 from ethicclip.training.bank import BankDraw, LiveBank, bank_losses, public_bank
+from ethicclip.training.compiling import compiled
 from ethicclip.training.dense import DenseHeads, dense_loss, supports_dense
 from ethicclip.training.loading import Batch
 from ethicclip.training.objectives import MAX_LOGIT_SCALE, contrastive_loss, label_similarity
@@ -97,6 +98,8 @@ class Trainer:
         if settings.frozen is not None:
             for weight in _weights_of(self._towers, settings.frozen):
                 weight.requires_grad_(False)
+        self._look = compiled(self._image, wanted=settings.compile)
+        self._read = compiled(self._towers.encode_text, wanted=settings.compile)
         self._bank = LiveBank(public_bank(settings.languages), self.model, seed=settings.seed)
         self.optimizer = build_optimizer(self.learned, weight_decay=settings.weight_decay)
         self.total_steps = total_steps
@@ -152,7 +155,9 @@ class Trainer:
         self.learned.eval()
         pixels, tokens = self._inputs(batch)
         bank = self._bank.draw(0) if self.settings.bank_weight > 0 else None
-        seen = [self._see(pixels[part], tokens[part], bank if part.start == 0 else None) for part in self._parts(batch)]
+        # Compiling kernels for a pass without gradients would cost more than it ever saves.
+        with torch.compiler.set_stance("force_eager"):
+            seen = [self._see(pixels[one], tokens[one], None if one.start else bank) for one in self._parts(batch)]
         image, text = torch.cat([one.image for one in seen]), torch.cat([one.text for one in seen])
         return float(self._contrast(image, text, seen[0].bank, bank, batch.labels))
 
@@ -226,9 +231,9 @@ class Trainer:
         """Unit vectors of a chunk."""
         low = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype) if low else contextlib.nullcontext():
-            image, maps = self._image(pixels, dense=dense)
+            image, maps = self._look(pixels, dense=dense)
             words = tokens if bank is None else torch.cat([tokens, bank.tokens.to(self.device)])
-            text = self._towers.encode_text(words)
+            text = self._read(words)
         # Cosines and the softmax in float32: bf16 has 8 bits, and the logit scale multiplies their error by up to 100.
         text = normalize(text.float(), dim=-1)
         return _Seen(
