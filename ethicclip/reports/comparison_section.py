@@ -8,7 +8,7 @@ from typing import Any
 from ethicclip.reports.document import ComparisonPart, PairedScores, Picture, Score
 from ethicclip.reports.evidence import Evidence, PaperState, RunWithPaper
 from ethicclip.reports.reading_json import alias_of, as_facts, as_number, as_score, fields, items
-from ethicclip.reports.wording import clean, clean_all, facts_of, label, number
+from ethicclip.reports.wording import clean, clean_all, facts_of, interval, label
 
 _NAMED = ("balanced_accuracy", "accuracy", "macro_f1", "auroc", "auprc", "quadratic_kappa")
 _LIKENESS = {"cka": "CKA of their features (debiased)", "neighbour_overlap": "Overlap of nearest neighbours"}
@@ -20,7 +20,7 @@ def comparison_part(evidence: Evidence, entry: RunWithPaper, figures: tuple[Pict
     content = clean_all(entry.paper.content)
     unit = str(content.get("unit", "")) or None
     models = fields(content, "models")
-    called = {side: str(fields(models, side).get("name") or f"model {side}") for side in ("a", "b")}
+    called = {side: f"{side}: {fields(models, side).get('name') or 'not named'}" for side in ("a", "b")}
     names = {str(name): label(str(name)) for name in items(content, "classes")} | fields(content, "class_names")
     used = {record.id for record in evidence.snapshot.artifacts_of(entry.run.run_id, "used")}
     return ComparisonPart(
@@ -70,12 +70,20 @@ def _paired(
     return PairedScores(
         title="",
         columns=columns,
-        rows=tuple(
-            tuple(as_score(name, fields(value, key), unit) for key in keys)
-            for name, value in rows
-            if isinstance(value, dict)
-        ),
+        rows=tuple(_row(name, value, unit, keys) for name, value in rows if isinstance(value, dict)),
     )
+
+
+def _row(
+    name: str, value: Mapping[str, Any], unit: str | None, keys: tuple[str, str, str]
+) -> tuple[Score, Score, Score]:
+    first, second, gap = (as_score(name, fields(value, key), unit) for key in keys)
+    # A remark on the data holds for all three: once is enough.
+    one, other = (
+        score.model_copy(update={"note": ""}) if score.estimate is not None and score.note == gap.note else score
+        for score in (first, second)
+    )
+    return one, other, gap
 
 
 def _likeness(representations: Mapping[str, Any], unit: str | None) -> list[Score]:
@@ -86,7 +94,7 @@ def _likeness(representations: Mapping[str, Any], unit: str | None) -> list[Scor
         if not measure:
             continue
         beside = [
-            f"{number(mean)} {words}"
+            f"{interval(mean)} {words}"
             for key, words in _REFERENCES.items()
             if (mean := as_number(fields(measure, key).get("mean"))) is not None
         ]

@@ -111,9 +111,11 @@ def interval(estimate: Any, low: Any = None, high: Any = None, n: Any = None, un
 
 
 def _rounded(value: float) -> str:
-    """Shares to three places, since an interval makes further ones idle; other sizes as `number` has them."""
+    """Shares to three places, since an interval makes further ones idle; small ones to two digits; others `number`."""
     if isinstance(value, float) and 0.01 <= abs(value) <= 1:
         return f"{value:.3f}".rstrip("0").rstrip(".")
+    if isinstance(value, float) and 0 < abs(value) < 0.01:
+        return f"{value:.2g}"
     return number(value)
 
 

@@ -42,20 +42,21 @@ def test_both_models_their_difference_and_their_likeness_are_told(world, compare
     result = write(world, tmp_path / "report")
     (part,) = result.report.comparisons
     assert part.cohort == "clinic/test-2" and part.unit == "patient"
-    assert part.scores.columns == ("<b>run</b>", "builtin")
+    assert part.scores.columns == ("a: <b>run</b>", "b: builtin")
     rows = {row[0].name: row for row in part.scores.rows}
     first, second, gap = rows["Accuracy"]
     assert (first.estimate, second.estimate, gap.estimate) == pytest.approx((8 / 24, 23 / 24, 15 / 24))
     assert gap.low is not None and gap.low < 15 / 24 <= gap.high
+    assert gap.low is not None and rows["Macro f1"][0].note == "" and "rarest class" in rows["Macro f1"][2].note
     assert "AUROC, cataract against the rest" in rows
     assert {score.name.partition(" ")[0] for score in part.likeness} == {"CKA", "Overlap"}
     assert "for unrelated pictures" in part.likeness[0].note and "by labels alone" in part.likeness[0].note
     assert [table.columns for table in part.languages] == [("English", "Chinese")] * 2
-    assert part.languages[1].title == "builtin" and not part.recorded
+    assert part.languages[1].title == "b: builtin" and not part.recorded
     assert [picture.key for picture in part.figures] == ["differences", "likeness"]
     html = (result.out / "report.html").read_text(encoding="utf-8")
-    assert "&lt;b&gt;run&lt;/b&gt; and builtin on clinic/test-2" in html and "<b>run</b>" not in html
-    assert "Second less first" in html and "builtin, asked in two languages" in html
+    assert "a: &lt;b&gt;run&lt;/b&gt; and b: builtin on clinic/test-2" in html and "<b>run</b>" not in html
+    assert "b less a" in html and "b: builtin, asked in two languages" in html
 
 
 def test_without_the_file_the_ledger_tells_the_differences(world, compared, tmp_path: Path) -> None:

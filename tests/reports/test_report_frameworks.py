@@ -67,6 +67,7 @@ def test_numbers_as_people_write_them(value, text: str) -> None:
 
 def test_estimates_are_never_bare_when_more_is_known() -> None:
     assert interval(0.5, 0.4, 0.6, 30, "patients") == "0.5 [0.4, 0.6] (n = 30 patients)"
+    assert interval(-0.0056721, 0.00012345, 0.01) == "-0.0057 [0.00012, 0.01]"
     assert interval(None) == "could not be computed"
     nested = {"share": {"estimate": 0.5, "low": 0.4, "high": 0.6, "n": 30}, "far": {"a": 1}, "many": list(range(20))}
     assert facts_of(nested) == [("Share", "0.5 [0.4, 0.6] (n = 30)"), ("Far: a", "1"), ("Many", "20 entries")]
