@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ethicclip.audits.decision import Verdict as Verdict
     from ethicclip.audits.deduplication import same_eye_pairs as same_eye_pairs
     from ethicclip.audits.leakage import audit_leakage as audit_leakage
+    from ethicclip.audits.leakage import prepare_real as prepare_real
     from ethicclip.audits.results import AuditResult as AuditResult
     from ethicclip.audits.settings import AuditSettings as AuditSettings
     from ethicclip.audits.text import TextResult as TextResult
@@ -21,6 +22,7 @@ _HOMES = {
     "Verdict": "ethicclip.audits.decision",
     "audit_leakage": "ethicclip.audits.leakage",
     "audit_text": "ethicclip.audits.text",
+    "prepare_real": "ethicclip.audits.leakage",
     "same_eye_pairs": "ethicclip.audits.deduplication",
 }
 
@@ -32,6 +34,7 @@ __all__ = [
     "Verdict",
     "audit_leakage",
     "audit_text",
+    "prepare_real",
     "same_eye_pairs",
 ]
 

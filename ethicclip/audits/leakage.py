@@ -64,6 +64,7 @@ def audit_leakage(
     today: date | None = None,
     history: AuditHistory | None = None,
     reuse: Path | None = None,
+    real: RealSide | None = None,
     workers: int = 2,
     progress: Progress = SILENT,
 ) -> AuditResult:
@@ -80,6 +81,8 @@ def audit_leakage(
         today: Which of the policy's waivers have expired; needed with a policy.
         history: How often the ledger saw this audited, None without a ledger.
         reuse: Folder of an earlier audit whose embeddings are read, so that no picture is embedded twice.
+        real: Both sides from `prepare_real`, for several audits of the same two cohorts; prepared here without it. It
+            changes no verdict.
         workers: Threads; they change no result.
         progress: Where progress goes.
 
@@ -89,7 +92,8 @@ def audit_leakage(
     Raises:
         BadInputError: Reference and control share a patient, pictures cannot be read, a set is empty, or `out` holds
             something else.
-        UsageError: A required kind of planted copy does not exist, or a policy came without a day.
+        UsageError: A required kind of planted copy does not exist, a policy came without a day, or `real` was prepared
+            for other settings or cohorts.
     """
     require_usable(out)
     _check_inputs(settings, synthetic, reference, control)
@@ -101,11 +105,17 @@ def audit_leakage(
             next_step="Name the folder of an audit that ran with a learned descriptor, or leave --reuse out.",
         )
     sought = sought_in(reference, control, settings.report_column)
-    learned = [load_descriptor(name, side=settings.torchscript_side) for name in settings.descriptors if name.learned]
     cache = EmbeddingCache(out / EMBEDDINGS, None if reuse is None else reuse / EMBEDDINGS)
-    if learned:
+    if any(name.learned for name in settings.descriptors):
         prepare_folder(out)
-    real = _RealSide(settings, reference, control, learned, cache, workers=workers, progress=progress)
+    if real is None:
+        real = prepare_real(settings, reference, control, cache=cache, workers=workers, progress=progress)
+    elif not real.serves(settings, reference, control):
+        raise UsageError(
+            "the real side was prepared for other settings or cohorts",
+            next_step="Prepare it with the settings, reference and control of this audit.",
+        )
+    learned = real.learned
     described = with_embeddings(
         describe(synthetic, real.recipe, what="the synthetic set", workers=workers, progress=progress),
         synthetic,
@@ -178,7 +188,33 @@ def audit_leakage(
     return write_audit(evidence, out, progress=progress)
 
 
-class _RealSide:
+def prepare_real(
+    settings: AuditSettings,
+    reference: Cohort,
+    control: Cohort | None,
+    *,
+    cache: EmbeddingCache | None = None,
+    workers: int = 2,
+    progress: Progress = SILENT,
+) -> RealSide:
+    """Describe, clean, link and index reference and control: the part of an audit that no synthetic image enters.
+
+    Args:
+        settings: Of the audits to come.
+        reference: Patients that the generator saw.
+        control: Other patients, or None.
+        cache: Where embeddings are kept and found; None keeps none on disk.
+        workers: Threads; they change no result.
+        progress: Where progress goes.
+
+    Raises:
+        BadInputError: Pictures cannot be read.
+    """
+    learned = [load_descriptor(name, side=settings.torchscript_side) for name in settings.descriptors if name.learned]
+    return RealSide(settings, reference, control, learned, cache, workers=workers, progress=progress)
+
+
+class RealSide:
     """Reference and control together: described, cleaned, linked, indexed. The sides rest in `pool`."""
 
     def __init__(
@@ -187,12 +223,13 @@ class _RealSide:
         reference: Cohort,
         control: Cohort | None,
         learned: Sequence[LearnedDescriptor],
-        cache: EmbeddingCache,
+        cache: EmbeddingCache | None,
         *,
         workers: int,
         progress: Progress,
     ) -> None:
         self.settings, self._workers, self._progress = settings, workers, progress
+        self._cohorts = (reference, control)
         self.recipe = Recipe(side=settings.side, keypoints=settings.keypoints)
         cohorts = [reference] if control is None else [reference, control]
         names = ["the reference", "the control"]
@@ -256,6 +293,11 @@ class _RealSide:
         final = np.full(len(unit), -1, dtype=np.int64)
         final[~dropped] = renumbered
         self.pool = Pool(unit=final, in_reference=seen[used], has_control=control is not None)
+
+    def serves(self, settings: AuditSettings, reference: Cohort, control: Cohort | None) -> bool:
+        """Whether it was prepared for these."""
+        mine = self._cohorts
+        return settings == self.settings and reference is mine[0] and control is mine[1]
 
     def compare(self, queries: Described, effort: Effort, what: str) -> list[list[Pair]]:
         """Compare queries with every picture that takes part."""
@@ -360,7 +402,7 @@ class _Planted:
 
 def _measure_power(
     settings: AuditSettings,
-    real: _RealSide,
+    real: RealSide,
     effort: Effort,
     scored: Scored,
     findings: Findings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ethicclip.errors import UsageError
 
 if TYPE_CHECKING:
     from ethicclip.audits import AuditResult
+    from ethicclip.audits.leakage import RealSide
     from ethicclip.cohorts import Cohort
     from ethicclip.pairs import ImageSource
     from ethicclip.progress import Progress
@@ -42,23 +44,25 @@ def copy_check(reference: Cohort, control: Cohort, folder: Path, *, seed: int) -
     """A check for a folder of samples: the audit without measured power and without words; gives the images flagged.
 
     It screens: the same rule of flagging as `audit-leakage`, with thresholds from fewer pairs of other patients. The
-    audit of each step stays in `folder`, which shows patients.
+    audit of each step stays in `folder`, which shows patients. Reference and control are prepared at the first check
+    and kept in memory: a later one describes and compares its samples only.
     """
-    from ethicclip.audits import AuditSettings, audit_leakage
+    from ethicclip.audits import AuditSettings, audit_leakage, prepare_real
     from ethicclip.pairs import open_images
 
     settings = AuditSettings(
         power_copies=0, text=False, impostor_pictures=_IMPOSTORS, seed=seed, descriptor="local,copy"
     )
 
+    @cache
+    def real() -> RealSide:
+        return prepare_real(settings, reference, control)
+
     def look(samples: Path, step: int) -> int:
         out = folder / f"step_{step:06d}"
         shutil.rmtree(out, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True)
-        earlier = sorted(one for one in folder.glob("step_*") if (one / "embeddings").is_dir())
-        result = audit_leakage(
-            settings, open_images(samples), reference, control, out, reuse=earlier[-1] if earlier else None
-        )
+        result = audit_leakage(settings, open_images(samples), reference, control, out, real=real())
         return int(result.document["counts"]["flagged_images"])
 
     return look

@@ -6,13 +6,14 @@ import csv
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from ethicclip.audits import AuditResult, AuditSettings, audit_leakage
+from ethicclip.audits import AuditResult, AuditSettings, audit_leakage, leakage, prepare_real
 from ethicclip.audits.ladder import plant
 from ethicclip.cohorts import Cohort
 from ethicclip.errors import BadInputError, UsageError
@@ -144,6 +145,38 @@ def test_same_inputs_same_bytes_for_any_number_of_workers(
     for file in files:
         again = tmp_path / "out" / file.relative_to(leak[1])
         assert again.read_bytes() == file.read_bytes(), file.name
+
+
+def test_a_side_prepared_once_gives_the_audits_of_a_whole_one(
+    planted: Images, sides: tuple[Cohort, Cohort], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two checks against one prepared side: every file is what a whole audit writes; only the set is described anew."""
+    asked = settings(power_copies=0, impostor_pictures=8, descriptor="local,copy", scores=True)
+    few = (sides[0].subset(range(6)), sides[1].subset(range(6)))
+    images = Images(planted.pictures[38:43], planted.names[38:43])
+    real = prepare_real(asked, *few)
+    described: list[str] = []
+    plainly = leakage.describe
+
+    def noted(*given: Any, **named: Any) -> Any:
+        described.append(str(named["what"]))
+        return plainly(*given, **named)
+
+    monkeypatch.setattr(leakage, "describe", noted)
+    for name in ("first", "second"):
+        audit_leakage(asked, images, *few, tmp_path / name, real=real)
+    assert described == ["the synthetic set"] * 2
+    audit_leakage(asked, images, *few, tmp_path / "whole")
+    files = [file.relative_to(tmp_path / "whole") for file in (tmp_path / "whole").rglob("*") if file.is_file()]
+    assert Path("verdict.json") in files and len(rows(tmp_path / "whole" / "flagged.csv")) >= 2
+    # A whole audit keeps the vectors of both sides; a check keeps its samples' only.
+    for file in (file for file in files if file.parts[0] != "embeddings"):
+        whole = (tmp_path / "whole" / file).read_bytes()
+        assert whole == (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes(), file
+    with pytest.raises(UsageError, match="other settings or cohorts"):
+        audit_leakage(settings(), images, *few, tmp_path / "other", real=real)
+    with pytest.raises(UsageError, match="other settings or cohorts"):
+        audit_leakage(asked, images, few[1], few[0], tmp_path / "other", real=real)
 
 
 def test_a_clean_set_passes_with_a_bound(
