@@ -20,6 +20,9 @@ _SLACK = 0.004
 
 _MOST_EVALUATIONS = 12
 
+_SMALL = 0.1
+"""Below this an epsilon may be out of reach whatever the noise: what the accountants state includes their own error."""
+
 
 def noise_for(epsilon: float, delta: float, *, sample_rate: float, steps: int, spent: Events = ()) -> float:
     """The noise multiplier with which `steps` more releases stay within the budget.
@@ -36,7 +39,8 @@ def noise_for(epsilon: float, delta: float, *, sample_rate: float, steps: int, s
         smallest noise of 0.2 already suffices.
 
     Raises:
-        UsageError: An impossible target, or one that no noise under 4096 reaches (the budget is spent).
+        UsageError: An impossible target, or one that no noise up to 4096 reaches (the budget is spent, or the target is
+            less than the accountants' own error, which is about 0.001).
 
     Example:
         >>> sigma = noise_for(3.0, 1e-5, sample_rate=128 / 2000, steps=470)
@@ -57,6 +61,13 @@ def noise_for(epsilon: float, delta: float, *, sample_rate: float, steps: int, s
     def stated(sigma: float) -> float:
         return _or_infinity(lambda: epsilon_of(events(sigma), delta).value)
 
+    if epsilon < _SMALL and not (least := stated(LARGEST_NOISE)) <= epsilon:
+        raise UsageError(
+            f"no noise reaches epsilon {epsilon:g} at delta {delta:g}: with the largest, {LARGEST_NOISE:g}, the "
+            f"accountants state {least:.2g} for these {steps} steps"
+            + (" and what was released before" if spent else ""),
+            next_step="Use a larger epsilon (between 0.5 and 10 is usual), fewer steps or a smaller batch.",
+        )
     # A wide error is cheap, and enough to find the neighbourhood.
     wide = max(0.02, epsilon / 50)
     low, high = SMALLEST_NOISE, 1.0
@@ -117,10 +128,10 @@ def _refined(stated: Callable[[float], float], epsilon: float, *, start: float) 
         if before is not None and abs(here[0] - before[0]) > 1e-6:
             slope = min(-0.3, (here[1] - before[1]) / (here[0] - before[0]))
         before = here
-        sigma = max(SMALLEST_NOISE, _rounded(math.exp(here[0] + (aim - here[1]) / slope)))
+        sigma = min(LARGEST_NOISE, max(SMALLEST_NOISE, _rounded(math.exp(here[0] + (aim - here[1]) / slope))))
     while best == math.inf:
-        sigma = _rounded(sigma * 1.02)
-        if stated(sigma) <= epsilon:
+        sigma = min(LARGEST_NOISE, _rounded(sigma * 1.02))
+        if sigma == LARGEST_NOISE or stated(sigma) <= epsilon:
             best = sigma
     return best
 

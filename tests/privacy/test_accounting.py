@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -31,6 +32,21 @@ def test_calibration_gives_the_table_of_the_specification(units, batch, epochs, 
     assert found == pytest.approx(sigma, rel=0.01)
     stated = epsilon_of([event(found, rate, steps)], 1e-5)
     assert 0.99 * epsilon <= stated.value <= epsilon
+
+
+@pytest.mark.parametrize("epsilon", [1e-5, 5e-4])
+def test_an_epsilon_out_of_reach_is_refused_at_once(epsilon):
+    """Less than the accountants' own error: no search, and the message says what can be stated."""
+    noise_for(8.0, 1e-5, sample_rate=1.0, steps=1)  # loads what the accountants need
+    started = time.process_time()
+    with pytest.raises(UsageError, match=r"no noise reaches epsilon .* the accountants state 0\.00") as caught:
+        noise_for(epsilon, 1e-5, sample_rate=0.05, steps=500)
+    assert "larger epsilon" in caught.value.next_step and time.process_time() - started < 10
+
+
+def test_a_small_epsilon_in_reach_is_calibrated():
+    found = noise_for(0.02, 1e-5, sample_rate=1.0, steps=3)
+    assert 0.99 * 0.02 <= epsilon_of([event(found, 1.0, 3)], 1e-5).value <= 0.02
 
 
 def test_noise_of_c_instead_of_2c_is_what_the_specification_says():
