@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from ethicclip.cli import options
 from ethicclip.cli.console import console_progress, print_json, print_lines
+from ethicclip.cli.launching import alone, writes
 from ethicclip.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def command(
         validation=aside[0] if aside else None,
         tensorboard=tensorboard,
     )
-    if not _writes():
+    if not writes():
         return ExitCode.PASS
     if json:
         print_json(result.to_json())
@@ -145,20 +145,11 @@ def _refuse_beside_privacy(
         "--validation": validation is not None,
         "--tensorboard": tensorboard,
         "weights of sets": split_weights(pairs)[1] is not None,
-        "torchrun": not _alone(),
+        "torchrun": not alone(),
     }
     found = [name for name, there in typed.items() if there]
     if found:
         raise UsageError(f"a private run has no {', '.join(found)}", next_step="Leave it away.")
-
-
-def _alone() -> bool:
-    return os.environ.get("WORLD_SIZE", "1") == "1"
-
-
-def _writes() -> bool:
-    """Whether this is the process of a `torchrun` that prints and records; one that runs alone is."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def perform(
@@ -197,7 +188,7 @@ def perform(
             progress=progress,
         )
 
-    if not _writes():
+    if not writes():
         return plainly()
     result: TrainResult | PrivateTrainResult
     with recorded(ledger, NAME, settings) as run:

@@ -11,11 +11,11 @@ from typing import Any
 from ethicclip import clip
 from ethicclip.checkpoints import list_checkpoints
 from ethicclip.files import read_json, write_json, write_text
+from ethicclip.processes import Processes
 from ethicclip.training import runfolder
 from ethicclip.training.card import model_card
 from ethicclip.training.cost import EnergyMeter, energy_words
 from ethicclip.training.logs import draw_loss, read_log
-from ethicclip.training.processes import Processes
 from ethicclip.training.steps import Trainer
 from ethicclip.training.validating import Validation
 

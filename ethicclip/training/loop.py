@@ -21,6 +21,7 @@ from ethicclip.checkpoints import (
 from ethicclip.clip import ClipModel
 from ethicclip.errors import BadInputError, StorageError, UsageError
 from ethicclip.interruption import StopRequest, stop_requests
+from ethicclip.processes import Processes, joined
 from ethicclip.progress import SILENT, Progress, Task
 from ethicclip.training import runfolder
 from ethicclip.training.board import FOLDER as BOARD_FOLDER
@@ -34,10 +35,10 @@ from ethicclip.training.loading import Loader, Recipe, quarter_of_memory
 from ethicclip.training.logs import LogRow, LossLog
 from ethicclip.training.order import EpochOrder, MixedOrder
 from ethicclip.training.pretrained import fill_towers
-from ethicclip.training.processes import Processes, SharedOrder, joined
 from ethicclip.training.resolution import check_coarse
 from ethicclip.training.restricted import restricted_folder
 from ethicclip.training.settings import TrainSettings
+from ethicclip.training.sharing import SharedOrder
 from ethicclip.training.steps import Trainer, choose_device
 from ethicclip.training.validating import Validation, check_validation
 

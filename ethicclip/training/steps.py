@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 from ethicclip.clip import ClipModel
 from ethicclip.clip.model import shipped_configs
 from ethicclip.errors import BadInputError, UsageError
+from ethicclip.processes import ALONE, Processes
 from ethicclip.training.averaging import Average
 from ethicclip.training.bank import BankDraw, LiveBank, bank_losses, public_bank
 from ethicclip.training.compiling import compiled
@@ -26,7 +27,6 @@ from ethicclip.training.dense import DenseHeads, dense_loss, supports_dense
 from ethicclip.training.loading import Batch
 from ethicclip.training.objectives import MAX_LOGIT_SCALE, contrastive_loss, label_similarity
 from ethicclip.training.optimisation import build_optimizer, learning_rate_at
-from ethicclip.training.processes import ALONE, Processes
 from ethicclip.training.resolution import resized, side_at
 from ethicclip.training.settings import TrainSettings
 from ethicclip.training.starting import centre_projections

@@ -11,10 +11,11 @@ import pytest
 
 from ethicclip.errors import UsageError
 from ethicclip.generation import GenerateSettings, PhantomStream
+from ethicclip.processes import ALONE, Processes
 from ethicclip.training import TrainSettings, train
 from ethicclip.training.logs import read_log
 from ethicclip.training.order import EpochOrder, MixedOrder
-from ethicclip.training.processes import ALONE, Processes, SharedOrder
+from ethicclip.training.sharing import SharedOrder
 
 COMMAND = (
     "-m torch.distributed.run --standalone --nproc-per-node 2 -m ethicclip train phantom:18,size=128 "

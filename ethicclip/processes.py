@@ -16,7 +16,6 @@ import torch
 import torch.distributed as dist
 
 from ethicclip.errors import UsageError
-from ethicclip.training.order import Order
 
 _PATIENCE = timedelta(hours=2)
 """How long the others wait while the first process validates or writes."""
@@ -84,6 +83,20 @@ class Processes:
             weight.grad = torch.empty_like(weight).copy_(flat[at : at + weight.numel()].view_as(weight))
             at += weight.numel()
 
+    def share(self, batch_size: int, what: str) -> slice:
+        """This process' part of every batch.
+
+        Raises:
+            UsageError: The batch cannot be shared evenly.
+        """
+        if batch_size % self.count:
+            raise UsageError(
+                f"a batch of {batch_size} {what} cannot be shared evenly by {self.count} processes",
+                next_step="Choose a batch size that is a multiple of their number.",
+            )
+        each = batch_size // self.count
+        return slice(self.rank * each, (self.rank + 1) * each)
+
     def wait(self) -> None:
         """Go on when all have come here."""
         if self.count > 1:
@@ -117,40 +130,3 @@ def joined(device: str) -> Iterator[Processes]:
         yield Processes(rank=rank, count=count, local_rank=local)
     finally:
         dist.destroy_process_group()
-
-
-class SharedOrder:
-    """This process' share of every batch of an order.
-
-    Args:
-        order: Of the whole run.
-        batch_size: Pairs of a whole step.
-        processes: Who shares.
-
-    Raises:
-        UsageError: The batch cannot be shared evenly.
-    """
-
-    def __init__(self, order: Order, batch_size: int, processes: Processes) -> None:
-        if batch_size % processes.count:
-            raise UsageError(
-                f"a batch of {batch_size} pairs cannot be shared evenly by {processes.count} processes",
-                next_step="Choose a batch size that is a multiple of their number.",
-            )
-        share = batch_size // processes.count
-        self._order = order
-        self._part = slice(processes.rank * share, (processes.rank + 1) * share)
-
-    def batch(self, step: int) -> list[int]:
-        """The indices of this process' pairs of a step."""
-        return self._order.batch(step)[self._part]
-
-    def epoch(self, step: int) -> int:
-        """As the whole order says."""
-        return self._order.epoch(step)
-
-    def views(self, step: int) -> list[int]:
-        """See `MixedOrder.views`."""
-        views = getattr(self._order, "views", None)
-        everyone = [self.epoch(step)] * len(self._order.batch(step)) if views is None else views(step)
-        return list(everyone[self._part])
