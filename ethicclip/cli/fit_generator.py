@@ -9,6 +9,7 @@ import typer
 
 from ethicclip.cli import options
 from ethicclip.cli.console import console_progress, print_json, print_lines
+from ethicclip.cli.launching import writes
 from ethicclip.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def command(
 
     diffusion: a conditional network, first on phantoms, then on the cohort; saved as a diffusers pipeline. It can learn
     its pictures by heart: with --control, samples are audited for copies on the way, and --stop-on-leak exits 10. With
-    --epsilon the steps on the cohort are DP-SGD, and the folder holds a privacy statement.
+    --epsilon the steps on the cohort are DP-SGD, and the folder holds a privacy statement. --set autoencoder=FOLDER
+    learns in the latent space of a diffusers AutoencoderKL that you bring. Several processes share every batch under
+    `torchrun --nproc-per-node N -m ethicclip fit-generator ...`.
 
     evolution: patients cast noisy votes for the phantom's parameters (Private Evolution); no network is trained. The
     recipe is a small file with its privacy statement, for `ethicclip generate --config`.
@@ -141,6 +144,8 @@ def command(
             progress=console_progress(),
         )
         stopped = fitted.stopped_on_leak
+    if not writes():
+        return ExitCode.GATE_FAILED if stopped else ExitCode.PASS
     print_json(result.to_json()) if json else print_lines(*result.lines())
     return ExitCode.GATE_FAILED if stopped else ExitCode.PASS
 
@@ -181,13 +186,19 @@ def perform_diffusion(
     ledger: Path,
     progress: Progress,
 ) -> FitResult:
-    """Fit a diffusion model, look for copies on the way, and record it."""
+    """Fit a diffusion model, look for copies on the way, and record it; of several processes only the first does."""
     from ethicclip.cli.copy_checks import copy_check, real_sides
     from ethicclip.cli.recording import cohort_artifact, file_artifact, learning_artifact, record_privacy, recorded
     from ethicclip.generation.diffusion import fit
+    from ethicclip.provenance.artifacts import artifact_of_folder
 
+    if not writes():
+        return fit(settings, learning, out, resume=resume, budget=budget, progress=progress)
     with recorded(ledger, NAME, settings) as run:
         run.use(learning_artifact(source, learning))
+        if settings.autoencoder is not None:
+            brought = Path(settings.autoencoder)
+            run.use(artifact_of_folder(brought, kind="autoencoder", alias=brought.name))
         watch = None
         if control is not None:
             seen, unseen = real_sides(reference or source, control)

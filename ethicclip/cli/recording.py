@@ -58,18 +58,16 @@ def cohort_artifact(cohort: Cohort) -> Artifact:
 
 
 def generator_artifact(name: str) -> Artifact:
-    """A generator: ours by its manifest, which holds the hash of every part, a foreign one by its folder or name."""
-    from ethicclip.files import sha256_bytes
+    """A generator: ours by its manifest, which holds the hash of every part, a foreign one by its folder's content."""
+    from ethicclip.generation.diffusion.hub import located, name_of
     from ethicclip.provenance.artifacts import artifact_of_folder
 
-    if name.startswith("hub:"):
-        return Artifact(kind="generator", sha256=sha256_bytes(name.encode()), alias=name)
-    folder = Path(name)
+    folder = located(name)
     manifest = folder / "ethicclip_generator.json"
     return (
         file_artifact("generator", manifest)
         if manifest.is_file()
-        else artifact_of_folder(folder, kind="generator", alias=folder.name)
+        else artifact_of_folder(folder, kind="generator", alias=name_of(name))
     )
 
 

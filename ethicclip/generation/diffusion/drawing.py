@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from ethicclip.generation.diffusion.network import class_labels
 from ethicclip.generation.learning import Known
 from ethicclip.generation.streams import GENERATED, Stream, stream
 from ethicclip.imaging import Pixels
+
+if TYPE_CHECKING:
+    from ethicclip.generation.diffusion.latent import Autoencoder
 
 LANE = 16
 
@@ -63,27 +66,37 @@ def pixel_solver(config: Any) -> DPMSolverMultistepScheduler:
     )
 
 
-def first_noise(keys: Sequence[tuple[int, int]], side: int) -> Tensor:
-    """The noise that each picture begins with, float32 (n, 3, side, side)."""
+def first_noise(keys: Sequence[tuple[int, int]], side: int, channels: int = 3) -> Tensor:
+    """The noise that each picture begins with, float32 (n, channels, side, side)."""
     drawn = [
-        stream(GENERATED, seed, number, Stream.LATENT).standard_normal((3, side, side), dtype=np.float32)
+        stream(GENERATED, seed, number, Stream.LATENT).standard_normal((channels, side, side), dtype=np.float32)
         for seed, number in keys
     ]
     return torch.from_numpy(np.stack(drawn))
 
 
-def denoise(network: Any, schedule: Any, noise: Tensor, conditions: Tensor, *, steps: int, guidance: float) -> Tensor:
-    """From noise to pictures of -1 to 1, deterministically (an ODE solver draws no further noise).
+def denoise(
+    network: Any,
+    schedule: Any,
+    noise: Tensor,
+    conditions: Tensor,
+    *,
+    steps: int,
+    guidance: float,
+    pixels: bool = True,
+) -> Tensor:
+    """From noise to pictures of -1 to 1, or to latents, deterministically (an ODE solver draws no further noise).
 
     Args:
         network: Our UNet.
         schedule: The scheduler it was trained with.
-        noise: (n, 3, side, side).
+        noise: (n, channels, side, side).
         conditions: (n, `NAMES`).
         steps: Of the solver.
         guidance: Scale w of classifier-free guidance: u + w (c - u); 1 takes c alone.
+        pixels: Whether what is predicted is kept within -1 to 1, as pixels are and latents are not.
     """
-    solver = pixel_solver(schedule.config)
+    solver = (pixel_solver if pixels else solver_for)(schedule.config)
     solver.set_timesteps(steps, device=noise.device)
     labels = class_labels(conditions, network)
     if guidance > 1:
@@ -107,15 +120,49 @@ def as_pixels(pictures: Tensor) -> Pixels:
     return np.ascontiguousarray(levels.cpu().numpy().transpose(0, 2, 3, 1))
 
 
+def drawn_pictures(
+    network: Any,
+    schedule: Any,
+    autoencoder: Autoencoder | None,
+    asked: Sequence[Known],
+    keys: Sequence[tuple[int, int]],
+    *,
+    device: torch.device,
+    steps: int,
+    guidance: float,
+) -> Pixels:
+    """Pictures of a network of ours, uint8 (n, side, side, 3), one for each (seed, number); see `denoise`."""
+    noise = first_noise(keys, int(network.config.sample_size), int(network.config.in_channels))
+    drawn = denoise(
+        network,
+        schedule,
+        noise.to(device),
+        torch.from_numpy(np.stack([vector(one) for one in asked])).to(device),
+        steps=steps,
+        guidance=guidance,
+        pixels=autoencoder is None,
+    )
+    return as_pixels(drawn if autoencoder is None else autoencoder.decoded(drawn))
+
+
 class FittedSource:
-    """A generator that `fit-generator` made."""
+    """A generator that `fit-generator` made, in pixels or, with its autoencoder, in latents."""
 
     conditional = True
 
-    def __init__(self, network: Any, schedule: Any, *, name: str, digest: str, device: torch.device) -> None:
+    def __init__(
+        self,
+        network: Any,
+        schedule: Any,
+        autoencoder: Autoencoder | None,
+        *,
+        name: str,
+        digest: str,
+        device: torch.device,
+    ) -> None:
         self.name, self.digest = name, digest
-        self.side = int(network.config.sample_size)
-        self._device = device
+        self.side = int(network.config.sample_size) * (1 if autoencoder is None else autoencoder.factor)
+        self._device, self._autoencoder = device, autoencoder
         self._schedule = schedule
         self._network = network.to(device).eval().to(memory_format=torch.channels_last)
 
@@ -125,17 +172,17 @@ class FittedSource:
 
     def draw(self, asked: Sequence[Known], keys: Sequence[tuple[int, int]], *, steps: int, guidance: float) -> Pixels:
         """See `DiffusionSource`."""
-        conditions = torch.from_numpy(np.stack([vector(one) for one in asked]))
         with memory_advice(self.side), one_thread(self._device):
-            drawn = denoise(
+            return drawn_pictures(
                 self._network,
                 self._schedule,
-                first_noise(keys, self.side).to(self._device),
-                conditions.to(self._device),
+                self._autoencoder,
+                asked,
+                keys,
+                device=self._device,
                 steps=steps,
                 guidance=guidance,
             )
-            return as_pixels(drawn)
 
 
 @contextmanager

@@ -15,28 +15,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ethicclip import __version__
-from ethicclip.checkpoints import (
-    Checkpoint,
-    list_checkpoints,
-    read_checkpoint,
-    restore_training_state,
-    training_state,
-    write_checkpoint,
-)
+from ethicclip.checkpoints import list_checkpoints
 from ethicclip.errors import UsageError
 from ethicclip.files import write_bytes, write_json, write_text
-from ethicclip.generation.diffusion.averaging import Average
-from ethicclip.generation.diffusion.folder import CHECKPOINTS, MANIFEST, SCHEMA, claim, finish
+from ethicclip.generation.diffusion.folder import (
+    CHECKPOINTS,
+    MANIFEST,
+    RESTRICTED,
+    SCHEMA,
+    claim,
+    finish,
+    of_autoencoder,
+)
+from ethicclip.generation.diffusion.latent import (
+    Autoencoder,
+    LatentShelf,
+    encoded_shelf,
+    latent_side,
+    open_autoencoder,
+)
 from ethicclip.generation.diffusion.memory import memory_advice
-from ethicclip.generation.diffusion.network import build_network, build_schedule, denoising_losses
 from ethicclip.generation.diffusion.opening import choose_device
-from ethicclip.generation.diffusion.pictures import Shelf, draw_step, phantom_shelf, shelf_of
+from ethicclip.generation.diffusion.pictures import Shelf, phantom_shelf, shelf_of
 from ethicclip.generation.diffusion.private import PrivateFit, terms_of
 from ethicclip.generation.diffusion.settings import FitSettings
 from ethicclip.generation.diffusion.sheet import sample_sheet
+from ethicclip.generation.diffusion.trainer import Trainer
 from ethicclip.generation.diffusion.watching import Watch, Watching
 from ethicclip.generation.learning import LearningSet, refuse_empty
 from ethicclip.generation.phantom import GENERATOR
@@ -44,12 +50,12 @@ from ethicclip.interruption import stop_requests
 from ethicclip.privacy import PrivacyStatement
 from ethicclip.privacy.statement import FILE as STATEMENT_FILE
 from ethicclip.privacy.units import units_of
+from ethicclip.processes import Processes, joined
 from ethicclip.progress import SILENT, Progress
 from ethicclip.provenance import KeyStore
 
 _LOG = "log.csv"
 _LOGGED_EVERY = 20
-_LONGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,7 @@ class FitResult:
         pictures: Pictures it learnt from, after deduplication; not told of a private fit.
         left_out: Pictures that repeated an earlier one.
         parameters: Weights of the network.
+        autoencoder: Name and sha256 of the autoencoder in whose space it learnt.
         stopped_on_leak: Whether a check found copies and the run ended there.
         copy_rates: (step, copies, samples) of each check.
         statement: Of a private run.
@@ -75,6 +82,7 @@ class FitResult:
     pictures: int | None
     left_out: int
     parameters: int
+    autoencoder: dict[str, str] | None
     stopped_on_leak: bool
     copy_rates: tuple[tuple[int, int, int], ...]
     statement: PrivacyStatement | None
@@ -90,6 +98,7 @@ class FitResult:
             "pictures": self.pictures,
             "left_out": self.left_out,
             "parameters": self.parameters,
+            "autoencoder": self.autoencoder,
             "stopped_on_leak": self.stopped_on_leak,
             "copies": [{"step": step, "copies": found, "samples": of} for step, found, of in self.copy_rates],
             "privacy": None if self.statement is None else self.statement.to_json(),
@@ -107,6 +116,7 @@ class FitResult:
         lines += [f"step {step}: {found} of {of} samples flagged as copies" for step, found, of in self.copy_rates]
         if self.stopped_on_leak:
             lines.append("stopped: the last check found copies. Do not release samples of this generator.")
+        lines += [] if self.autoencoder is None else [of_autoencoder(self.autoencoder)]
         lines += [] if self.statement is None else list(self.statement.lines())
         lines.append(
             f"draw from it: ethicclip generate --engine diffusion --generator {self.out} --count N --out PAIRS"
@@ -125,7 +135,10 @@ def fit(
     keys: KeyStore | None = None,
     progress: Progress = SILENT,
 ) -> FitResult:
-    """Fit a conditional diffusion model.
+    """Fit a conditional diffusion model; under `torchrun` together with the other processes.
+
+    Several processes share every batch; the first one writes and checks for copies. They end with the weights of one,
+    but for the rounding of sums.
 
     Args:
         settings: The network and its schedule of learning.
@@ -138,37 +151,79 @@ def fit(
         progress: Where to report.
 
     Raises:
-        BadInputError: An empty set, pictures that cannot be read, a folder in use.
-        UsageError: A private fit that is to be watched, an epsilon out of reach, or one over the joint budget.
+        BadInputError: An empty set, pictures that cannot be read, a folder in use, a broken autoencoder.
+        UsageError: A private fit that is to be watched or has several processes, an epsilon out of reach or over the
+            joint budget, a batch that processes cannot share, or a size that does not fit the autoencoder.
         IntegrityError: The account of a private fit is gone or was edited.
         StorageError: Memory or disk ran out.
         KeyboardInterrupt: The run was asked to stop; a checkpoint was written.
     """
-    started = time.monotonic()
     refuse_empty(learning)
     device = choose_device(settings.device)
+    with joined(device.type) as processes:
+        result = _fit(
+            settings,
+            learning,
+            out,
+            device,
+            processes,
+            resume=resume,
+            watch=watch,
+            budget=budget,
+            keys=keys,
+            progress=progress if processes.first else SILENT,
+        )
+        processes.wait()
+    return result
+
+
+def _fit(
+    settings: FitSettings,
+    learning: LearningSet,
+    out: Path,
+    device: torch.device,
+    processes: Processes,
+    *,
+    resume: bool,
+    watch: Watch | None,
+    budget: Path | None,
+    keys: KeyStore | None,
+    progress: Progress,
+) -> FitResult:
+    started = time.monotonic()
     private = settings.privacy is not None
     if private and watch is not None:
         raise UsageError(
             "a check for copies looks at patients outside the account of a private fit",
             next_step="Leave --control out, and audit what is drawn from the finished generator.",
         )
+    if private and processes.count > 1:
+        raise UsageError(
+            "a private fit runs in one process: its coins and its account are one",
+            next_step="Start it without torchrun.",
+        )
+    share = processes.share(settings.batch_size, "pictures")
+    autoencoder = None if settings.autoencoder is None else open_autoencoder(Path(settings.autoencoder), device)
+    side = settings.size if autoencoder is None else latent_side(settings, autoencoder)
     if settings.privacy is not None:
         # What cannot be kept is refused before anything is written.
         units = units_of(learning.patient_ids, settings.privacy.unit)
         terms_of(settings, settings.privacy, units=len(units), data="")
+    lineage = None if autoencoder is None else autoencoder.lineage()
     told = None if private else len(learning)
     identity = {
         "schema": SCHEMA,
         "settings": settings.resolved(),
         "data": {"origin": str(learning.origin), "alias": learning.alias, "pictures": told},
         "licence": learning.licence,
+        "autoencoder": lineage,
     }
-    restricted = claim(out, identity, resume=resume)
+    restricted = claim(out, identity, resume=resume) if processes.first else out / RESTRICTED
+    processes.wait()
     # A picture that goes because another patient's is there would move more than one patient's worth.
     repeats_go = settings.deduplicate and settings.steps > 0 and not private
     kept = learning.without_duplicates(progress=progress) if repeats_go else learning
-    trainer = _Trainer(settings, device)
+    trainer = Trainer(settings, device, autoencoder, side, share, processes)
     resumed_from = trainer.restore(restricted / CHECKPOINTS)
     before = settings.pretrain_steps
     account = (
@@ -178,14 +233,15 @@ def fit(
             restricted,
             keys=keys or KeyStore.default(),
             budget=budget,
+            autoencoder=autoencoder,
             resumed=max(0, resumed_from - before) if resume else None,
         )
         if private
         else None
     )
-    watching = Watching(watch, settings, kept.known, restricted, since=resumed_from)
-    stages = _stages(settings, kept, progress)
-    log = _Log(restricted / _LOG, since=resumed_from)
+    watching = Watching(watch if processes.first else None, settings, kept.known, restricted, since=resumed_from)
+    stages = _stages(settings, kept, autoencoder, device, progress)
+    log = _Log(restricted / _LOG if processes.first else None, since=resumed_from)
     stopped = False
     with memory_advice(settings.size, fitting=True), stop_requests() as stop, log:
         for label, first, last, shelf in stages:
@@ -206,25 +262,44 @@ def fit(
                     log.note(trainer.step, loss)
                     bar.advance()
                     due = trainer.step == last
-                    if trainer.step % settings.sheet_steps == 0 or due:
+                    if processes.first and (trainer.step % settings.sheet_steps == 0 or due):
                         path = restricted / "samples" / f"step_{trainer.step:06d}.png"
                         with trainer.averaged() as network:
-                            write_bytes(path, sample_sheet(network, trainer.schedule, settings, device))
+                            write_bytes(path, sample_sheet(network, trainer.schedule, autoencoder, settings, device))
                     if on_cohort and (trainer.step % settings.watch_steps == 0 or due):
                         with trainer.averaged() as network:
-                            found = watching.look(network, trainer.schedule, device, trainer.step)
-                        stopped = bool(found) and settings.stop_on_leak
-                    if stop.requested or trainer.step % settings.checkpoint_steps == 0 or stopped:
+                            found = watching.look(network, trainer.schedule, autoencoder, device, trainer.step)
+                        stopped = processes.total(found, device) > 0 and settings.stop_on_leak
+                    # Signals reach the processes at different steps: they stop together.
+                    stopping = processes.total(float(stop.requested), device) > 0
+                    if processes.first and (stopping or trainer.step % settings.checkpoint_steps == 0 or stopped):
                         trainer.keep(restricted / CHECKPOINTS)
-                    if stop.requested:
+                    if stopping:
                         raise KeyboardInterrupt
             if stopped:
                 break
-    trainer.save(out)
+    if processes.first:
+        trainer.save(out)
     said: PrivacyStatement | None = None
     if account is not None:
         account.kept = trainer.step - before
         said = account.finish()
+    result = FitResult(
+        out=out,
+        steps=trainer.step,
+        resumed_from=resumed_from,
+        pictures=None if private else len(kept),
+        left_out=len(learning) - len(kept),
+        parameters=sum(one.numel() for one in trainer.network.parameters()),
+        autoencoder=lineage,
+        stopped_on_leak=stopped,
+        copy_rates=watching.found,
+        statement=said,
+        seconds=time.monotonic() - started,
+    )
+    if not processes.first:
+        return result
+    if said is not None:
         write_json(out / STATEMENT_FILE, said.to_json())
     document = {
         **identity,
@@ -232,6 +307,7 @@ def fit(
         "steps": trainer.step,
         "learnt": None if private else {"pictures": len(kept), "left_out": len(learning) - len(kept)},
         "pretraining": {"generator": GENERATOR, "steps": settings.pretrain_steps} if settings.pretrain_steps else None,
+        "processes": processes.count,
         "stopped_on_leak": stopped,
         "watched": [{"step": step, "copies": found, "samples": of} for step, found, of in watching.found],
         "differential_privacy": None if said is None else said.to_json(),
@@ -241,150 +317,41 @@ def fit(
     finish(out, document)
     for checkpoint in list_checkpoints(restricted / CHECKPOINTS):
         checkpoint.unlink()
-    return FitResult(
-        out=out,
-        steps=trainer.step,
-        resumed_from=resumed_from,
-        pictures=None if private else len(kept),
-        left_out=len(learning) - len(kept),
-        parameters=sum(one.numel() for one in trainer.network.parameters()),
-        stopped_on_leak=stopped,
-        copy_rates=watching.found,
-        statement=said,
-        seconds=time.monotonic() - started,
-    )
+    return result
 
 
 def _stages(
-    settings: FitSettings, learning: LearningSet, progress: Progress
-) -> list[tuple[str, int, int, Callable[[], Shelf]]]:
+    settings: FitSettings,
+    learning: LearningSet,
+    autoencoder: Autoencoder | None,
+    device: torch.device,
+    progress: Progress,
+) -> list[tuple[str, int, int, Callable[[], Shelf | LatentShelf]]]:
     """Name, first and last step of each stage, and its pictures when they are wanted."""
     before, size = settings.pretrain_steps, settings.size
-    phantoms = settings.pretrain_phantoms
-    return [
-        ("on phantoms", 0, before, lambda: phantom_shelf(phantoms, size, settings.seed, progress=progress)),
-        (
-            f"on {learning.alias}",
-            before,
-            before + settings.steps,
-            lambda: shelf_of(learning, size, progress=progress),
-        ),
-    ]
 
+    def ready(shelf: Shelf) -> Shelf | LatentShelf:
+        if autoencoder is None:
+            return shelf
+        return encoded_shelf(shelf, autoencoder, device, flip=settings.flip, progress=progress)
 
-class _Trainer:
-    """Network, optimizer, average and step counter."""
+    def phantoms() -> Shelf | LatentShelf:
+        return ready(phantom_shelf(settings.pretrain_phantoms, size, settings.seed, progress=progress))
 
-    def __init__(self, settings: FitSettings, device: torch.device) -> None:
-        half = settings.precision == "bf16" or (
-            settings.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-        )
-        self._settings = settings
-        self._precision = torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
-        self.device = device
-        self.schedule = build_schedule()
-        self.network: Any = build_network(settings, settings.seed).to(device, memory_format=torch.channels_last)
-        self._optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=settings.learning_rate, weight_decay=1e-4, betas=(0.9, 0.99)
-        )
-        self._average = Average(self.network, settings.ema_decay)
-        self.step = 0
+    def cohort() -> Shelf | LatentShelf:
+        return ready(shelf_of(learning, size, progress=progress))
 
-    def advance(self, shelf: Shelf) -> float:
-        """One step; its loss."""
-        settings, device = self._settings, self.device
-        draw = draw_step(
-            settings.seed,
-            self.step,
-            pictures=len(shelf.known),
-            batch=settings.batch_size,
-            times=self.schedule.config.num_train_timesteps,
-            flip=settings.flip,
-            drop=settings.drop,
-        )
-        pictures, conditions = shelf.tensors(draw.rows, draw.flips)
-        conditions[torch.tensor(draw.dropped)] = 0.0
-        generator = torch.Generator().manual_seed(draw.noise_seed)
-        noise = torch.randn(pictures.shape, generator=generator)
-        self._warm_up()
-        self.network.train()
-        with self._precision:
-            losses = denoising_losses(
-                self.network,
-                self.schedule,
-                pictures.to(device, memory_format=torch.channels_last),
-                conditions.to(device),
-                torch.tensor(draw.times, device=device),
-                noise.to(device, memory_format=torch.channels_last),
-                settings.snr_gamma,
-            )
-            loss = losses.mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LONGEST_GRADIENT)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self._average.update(self.step)
-        return float(loss.detach())
-
-    def apply(self, gradients: list[Tensor]) -> None:
-        """One step of the optimizer with gradients from elsewhere, one a parameter that requires one."""
-        self._warm_up()
-        trained = [one for one in self.network.parameters() if one.requires_grad]
-        for parameter, gradient in zip(trained, gradients, strict=True):
-            parameter.grad = gradient.to(parameter.dtype)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self._average.update(self.step)
-
-    def _warm_up(self) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.learning_rate * min(1.0, (self.step + 1) / self._settings.warmup)
-
-    def averaged(self) -> Any:
-        """The network with its averaged weights while the block runs."""
-        return self._average.applied()
-
-    def keep(self, folder: Path) -> None:
-        """Write a checkpoint."""
-        tensors: dict[str, Tensor] = training_state(self.network, self._optimizer)
-        tensors |= {f"average/{name}": value for name, value in self._average.state().items()}
-        write_checkpoint(folder, Checkpoint(step=self.step, scalars={}, tensors=tensors))
-
-    def restore(self, folder: Path) -> int:
-        """Go on from the last checkpoint, if there is one; the step it was written at."""
-        found = list_checkpoints(folder)
-        if not found:
-            return 0
-        checkpoint = read_checkpoint(found[-1])
-        average = {
-            name.removeprefix("average/"): value
-            for name, value in checkpoint.tensors.items()
-            if name.startswith("average/")
-        }
-        rest = {name: value for name, value in checkpoint.tensors.items() if not name.startswith("average/")}
-        restore_training_state(self.network, self._optimizer, rest)
-        self._average.load(average)
-        self.step = checkpoint.step
-        return self.step
-
-    def save(self, out: Path) -> None:
-        """Write the pipeline with averaged weights."""
-        from diffusers import DDPMPipeline  # noqa: PLC0415
-
-        with self.averaged() as network:
-            DDPMPipeline(unet=network, scheduler=self.schedule).save_pretrained(out, safe_serialization=True)
+    return [("on phantoms", 0, before, phantoms), (f"on {learning.alias}", before, before + settings.steps, cohort)]
 
 
 class _Log:
-    """Mean loss of every few steps; rows after the step that a run goes on from are written anew."""
+    """Mean loss of every few steps; rows after the step that a run goes on from are written anew. No path, no file."""
 
-    def __init__(self, path: Path, *, since: int) -> None:
+    def __init__(self, path: Path | None, *, since: int) -> None:
         self._path = path
         self._rows: list[tuple[int, float]] = []
         self._open: list[float] = []
-        if path.is_file():
+        if path is not None and path.is_file():
             rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
             self._rows = [(int(row["step"]), float(row["loss"])) for row in rows if int(row["step"]) <= since]
 
@@ -393,7 +360,8 @@ class _Log:
 
     def __exit__(self, *error: object) -> None:
         text = "".join(f"{step},{loss:.6g}\n" for step, loss in self._rows)
-        write_text(self._path, f"step,loss\n{text}")
+        if self._path is not None:
+            write_text(self._path, f"step,loss\n{text}")
 
     def note(self, step: int, loss: float) -> None:
         """One step's loss."""
@@ -418,10 +386,11 @@ def _card(document: dict[str, Any], learning: LearningSet) -> str:
         if document["differential_privacy"] is None
         else "Its differential privacy is stated in privacy.json."
     )
+    through = "" if document["autoencoder"] is None else f" {of_autoencoder(document['autoencoder'])}"
     return (
         "# A diffusion generator of fundus photographs\n\n"
         f"Fitted to {learnt} of origin {origin} by EthicCLIP {__version__}, "
-        f"{document['steps']} steps. {said}\n\n"
+        f"{document['steps']} steps. {said}{through}\n\n"
         "Stock diffusers loads it (`DiffusionPipeline.from_pretrained`); conditions go to the network as "
         f"`class_labels`: the vector of `conditions` in {MANIFEST}, scaled as docs/guide.md says. `restricted/` shows "
         f"patients and stays in the house.\n\nLicence: {learning.licence}\n"

@@ -12,9 +12,23 @@ SCHEMA = "ethicclip/generator/1"
 MANIFEST = "ethicclip_generator.json"
 RESTRICTED = "restricted"
 CHECKPOINTS = "checkpoints"
-PARTS = ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors",
-         "scheduler/scheduler_config.json")  # fmt: skip
-"""What stock diffusers reads."""
+_PARTS = ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors",
+          "scheduler/scheduler_config.json")  # fmt: skip
+_LATENT_PARTS = ("vqvae/config.json", "vqvae/diffusion_pytorch_model.safetensors")
+
+
+def parts_of(manifest: dict[str, Any]) -> tuple[str, ...]:
+    """What stock diffusers reads of a generator."""
+    return _PARTS if manifest.get("autoencoder") is None else (*_PARTS, *_LATENT_PARTS)
+
+
+def of_autoencoder(lineage: dict[str, Any]) -> str:
+    """What papers say of the autoencoder that a generator runs through."""
+    return (
+        f"It draws through the autoencoder {lineage['name']} (sha256 {lineage['sha256']}), which was brought: what it "
+        "learnt from is not known here. If it learnt patients' pictures it carries them, and no epsilon of the "
+        "generator covers that."
+    )
 
 
 def claim(out: Path, identity: dict[str, Any], *, resume: bool) -> Path:
@@ -53,9 +67,8 @@ def claim(out: Path, identity: dict[str, Any], *, resume: bool) -> Path:
 
 def finish(out: Path, document: dict[str, Any]) -> None:
     """Write the manifest of a finished generator, with the hash of every part."""
-    write_json(
-        out / MANIFEST, {**document, "files": {name: sha256_file(out / name) for name in PARTS}, "finished": True}
-    )
+    files = {name: sha256_file(out / name) for name in parts_of(document)}
+    write_json(out / MANIFEST, {**document, "files": files, "finished": True})
 
 
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:
@@ -66,7 +79,8 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> None:
     """
     files = manifest.get("files")
     noted = files if isinstance(files, dict) else {}
-    wrong = [name for name in PARTS if not (folder / name).is_file() or sha256_file(folder / name) != noted.get(name)]
+    parts = parts_of(manifest)
+    wrong = [name for name in parts if not (folder / name).is_file() or sha256_file(folder / name) != noted.get(name)]
     if wrong:
         raise IntegrityError(
             f"the generator {folder} is not as it was written",

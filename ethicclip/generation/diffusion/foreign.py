@@ -105,7 +105,8 @@ def foreign_source(
     pipeline.to(device)
     text = getattr(pipeline, "text_encoder", None) is not None and getattr(pipeline, "tokenizer", None) is not None
     transformer, unet = getattr(pipeline, "transformer", None), getattr(pipeline, "unet", None)
-    latent = getattr(pipeline, "vae", None) is not None
+    autoencoder = getattr(pipeline, "vae", None) or getattr(pipeline, "vqvae", None)
+    latent = autoencoder is not None
     classes: dict[Any, int] = {}
     if text:
         kind = "text"
@@ -120,7 +121,7 @@ def foreign_source(
         if wrong := [number for number in settings.classes if not 0 <= number < most]:
             raise UsageError(f"{name} has no class {wrong[0]}", next_step=f"Its classes are 0 to {most - 1}.")
         classes = {condition: number for number, condition in sorted(settings.classes.items(), reverse=True)}
-    elif class_name in ("DDPMPipeline", "DDIMPipeline") and unet is not None:
+    elif class_name in ("DDPMPipeline", "DDIMPipeline", "LDMPipeline") and unet is not None:
         kind = "unconditional"
         if getattr(unet, "class_embedding", None) is not None:
             raise BadInputError(
@@ -130,25 +131,25 @@ def foreign_source(
     else:
         raise BadInputError(
             f"{name} is a {class_name}, which is not known here",
-            next_step="Use a DDPMPipeline, a DDIMPipeline, a DiTPipeline or a text-to-image pipeline.",
+            next_step="Use a DDPMPipeline, a DDIMPipeline, an LDMPipeline, a DiTPipeline or a text-to-image pipeline.",
         )
     scheduler = pipeline.scheduler
     if type(scheduler).__name__ in _SOLVABLE:
         pipeline.scheduler = solver_for(scheduler.config) if latent else pixel_solver(scheduler.config)
-    side = settings.size or _side(pipeline, transformer or unet, latent=latent)
+    side = settings.size or _side(transformer or unet, autoencoder)
     return ForeignSource(pipeline, kind, name=name, digest=digest, side=side, classes=classes, device=device)
 
 
-def _side(pipeline: Any, network: Any, *, latent: bool) -> int:
+def _side(network: Any, autoencoder: Any) -> int:
     sample = getattr(network.config, "sample_size", None)
     if not isinstance(sample, int):
         raise BadInputError(
             f"the pipeline does not say how large its pictures are (sample_size {sample!r})",
             next_step="Give --size, a multiple of 8.",
         )
-    if not latent:
+    if autoencoder is None:
         return max(_SMALLEST, sample)
-    return int(sample * 2 ** (len(pipeline.vae.config.block_out_channels) - 1))
+    return int(sample * 2 ** (len(autoencoder.config.block_out_channels) - 1))
 
 
 def _number(seed: int, number: int) -> int:

@@ -13,7 +13,8 @@ from ethicclip.errors import BadInputError
 from ethicclip.files import canonical_json, read_json, sha256_bytes, sha256_file
 from ethicclip.generation.diffusion.conditions import captions, drawn, record
 from ethicclip.generation.diffusion.drawing import DiffusionSource, lane_of
-from ethicclip.generation.diffusion.folder import MANIFEST
+from ethicclip.generation.diffusion.folder import MANIFEST, of_autoencoder
+from ethicclip.generation.diffusion.hub import located
 from ethicclip.generation.diffusion.opening import open_generator
 from ethicclip.generation.diffusion.settings import DiffusionSettings
 from ethicclip.generation.generating import GenerateResult
@@ -181,7 +182,7 @@ def generate_learned(
 
 def _manifest(settings: DiffusionSettings) -> dict[str, Any]:
     """What a generator of our own says of itself; nothing for a foreign one."""
-    path = Path(settings.generator) / MANIFEST
+    path = located(settings.generator) / MANIFEST
     found = read_json(path) if path.is_file() else {}
     return found if isinstance(found, dict) else {}
 
@@ -197,6 +198,12 @@ def privacy_of(settings: DiffusionSettings) -> dict[str, Any] | None:
 
 
 def _whose(settings: DiffusionSettings) -> str:
+    lineage = _manifest(settings).get("autoencoder")
+    through = "" if lineage is None else " " + of_autoencoder(lineage)
+    return _whose_network(settings) + through
+
+
+def _whose_network(settings: DiffusionSettings) -> str:
     said = _manifest(settings)
     private = privacy_of(settings)
     if private is not None:

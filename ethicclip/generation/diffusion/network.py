@@ -18,17 +18,24 @@ CONDITION_SCALE = 3.0
 _ATTENDING = 2
 
 
-def build_network(settings: FitSettings, seed: int) -> UNet2DModel:
-    """A UNet with fresh weights of `seed`; conditions are added to its time embedding (`class_labels`)."""
+def build_network(settings: FitSettings, seed: int, *, channels: int = 3, side: int | None = None) -> UNet2DModel:
+    """A UNet with fresh weights of `seed`; conditions are added to its time embedding (`class_labels`).
+
+    Args:
+        settings: Its shape.
+        seed: Of its weights.
+        channels: Of what it denoises: 3 colours, or those of a latent space.
+        side: Of what it denoises; None takes the picture's.
+    """
     levels = len(settings.multipliers)
     attends = [level >= levels - _ATTENDING and level > 0 for level in range(levels)]
     widths = tuple(settings.channels * factor for factor in settings.multipliers)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
         return UNet2DModel(
-            sample_size=settings.size,
-            in_channels=3,
-            out_channels=3,
+            sample_size=settings.size if side is None else side,
+            in_channels=channels,
+            out_channels=channels,
             layers_per_block=settings.layers,
             block_out_channels=widths,
             down_block_types=tuple("AttnDownBlock2D" if one else "DownBlock2D" for one in attends),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +13,23 @@ from ethicclip.files import read_json, sha256_bytes
 from ethicclip.generation.diffusion.drawing import DiffusionSource, FittedSource
 from ethicclip.generation.diffusion.folder import MANIFEST, SCHEMA, check_files
 from ethicclip.generation.diffusion.foreign import foreign_source
+from ethicclip.generation.diffusion.hub import HUB, INDEX, located, name_of
+from ethicclip.generation.diffusion.latent import Autoencoder
+from ethicclip.generation.diffusion.loading import first_line, quiet, refuse_pickles
 from ethicclip.generation.diffusion.settings import DiffusionSettings
 from ethicclip.provenance.artifacts import listing_of_folder
 
-HUB = "hub:"
-_PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl"})
 _LIBRARIES = frozenset({"diffusers", "transformers"})
 
 
 def open_generator(settings: DiffusionSettings) -> DiffusionSource:
-    """Open what `settings.generator` names.
+    """Open what `settings.generator` names; only what is named `hub:` can need a network.
 
     Raises:
         BadInputError: No pipeline, pickled or broken weights, code of its own, or channels that are no colours.
     """
     device = choose_device(settings.device)
-    if settings.generator.startswith(HUB):
-        return _open_hub(settings, device)
-    folder = Path(settings.generator)
+    folder, name = located(settings.generator), name_of(settings.generator)
     index = _index_of(folder)
     if (folder / MANIFEST).is_file():
         manifest = read_json(folder / MANIFEST)
@@ -45,15 +40,20 @@ def open_generator(settings: DiffusionSettings) -> DiffusionSource:
             )
         check_files(folder, manifest)
         pipeline = _load(folder, device)
+        lineage = manifest.get("autoencoder")
+        autoencoder = None
+        if lineage is not None:
+            autoencoder = Autoencoder(pipeline.vqvae, name=lineage["name"], digest=lineage["sha256"]).to(device)
         return FittedSource(
             pipeline.unet,
             pipeline.scheduler,
-            name=folder.name,
+            autoencoder,
+            name=name,
             digest=sha256_bytes((folder / MANIFEST).read_bytes()),
             device=device,
         )
     digest = listing_of_folder(folder)[0]
-    return foreign_source(_load(folder, device), str(index["_class_name"]), folder.name, digest, settings, device)
+    return foreign_source(_load(folder, device), str(index["_class_name"]), name, digest, settings, device)
 
 
 def choose_device(asked: str) -> torch.device:
@@ -69,11 +69,14 @@ def choose_device(asked: str) -> torch.device:
 
 def _index_of(folder: Path) -> dict[str, Any]:
     """The pipeline's index, after a look at what is in the folder."""
-    path = folder / "model_index.json"
+    path = folder / INDEX
     if not path.is_file():
+        hub = not folder.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder))
         raise BadInputError(
-            f"{folder} is not the folder of a diffusers pipeline: it has no model_index.json",
-            next_step="Give a folder that `fit-generator` or `save_pretrained` wrote, or hub:OWNER/NAME.",
+            f"{folder} is not the folder of a diffusers pipeline: it has no {INDEX}",
+            next_step=f"If the hub's is meant, write --generator {HUB}{folder}: it is then downloaded."
+            if hub
+            else "Give a folder that `fit-generator` or `save_pretrained` wrote, or hub:OWNER/NAME.",
         )
     index = read_json(path)
     if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
@@ -92,65 +95,32 @@ def _index_of(folder: Path) -> dict[str, Any]:
             next_step="Save the weights in one of diffusers' own pipelines.",
         )
     for part in (name for name, value in index.items() if isinstance(value, list) and value[0] is not None):
-        files = list((folder / part).glob("*")) if (folder / part).is_dir() else []
-        pickles = sorted(one.name for one in files if one.suffix in _PICKLES)
-        if pickles and not any(one.suffix == ".safetensors" for one in files):
-            raise BadInputError(
-                f"the weights of {folder / part} are pickles ({', '.join(pickles[:3])}), which can run code when read",
-                next_step="Save them with save_pretrained(..., safe_serialization=True) on a machine you trust.",
-            )
+        refuse_pickles(folder / part)
     return index
 
 
-def _load(folder: Path, device: torch.device, **more: Any) -> Any:
+def _load(folder: Path, device: torch.device) -> Any:
     """Load a pipeline with tensors only, without network and without a word on the screen."""
     from diffusers import DiffusionPipeline  # noqa: PLC0415 - it takes seconds to load
 
-    name = more.pop("name", None)
     try:
-        with _quiet():
+        with quiet():
             pipeline = DiffusionPipeline.from_pretrained(
-                name or str(folder),
+                str(folder),
                 use_safetensors=True,
-                local_files_only=name is None,
+                local_files_only=True,
                 torch_dtype=torch.float32 if device.type == "cpu" else None,
-                **more,
             )
     except Exception as error:  # noqa: BLE001 - a foreign folder can break in any library it touches
-        first = (str(error).splitlines() or [""])[0][:300]
         raise BadInputError(
-            f"the pipeline {name or folder} cannot be loaded: {type(error).__name__}: {first}",
+            f"the pipeline {folder} cannot be loaded: {first_line(error)}",
             next_step="The weights or a configuration are broken or do not belong together: copy the folder anew.",
         ) from None
     channels = getattr(getattr(pipeline, "unet", None), "config", {}).get("in_channels")
-    if getattr(pipeline, "vae", None) is None and channels is not None and channels != 3:
+    latent = any(getattr(pipeline, part, None) is not None for part in ("vae", "vqvae"))
+    if not latent and channels is not None and channels != 3:
         raise BadInputError(
-            f"the pipeline {name or folder} draws pictures of {channels} channels, not of the 3 of a colour photograph",
+            f"the pipeline {folder} draws pictures of {channels} channels, not of the 3 of a colour photograph",
             next_step="Use a pipeline for RGB pictures.",
         )
     return pipeline
-
-
-def _open_hub(settings: DiffusionSettings, device: torch.device) -> DiffusionSource:
-    name = settings.generator.removeprefix(HUB)
-    os.environ.pop("HF_HUB_OFFLINE", None)
-    pipeline = _load(Path(name), device, name=name)
-    digest = sha256_bytes(f"hub:{name}:{getattr(pipeline.config, '_commit_hash', '')}".encode())
-    return foreign_source(pipeline, type(pipeline).__name__, name, digest, settings, device)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Progress bars and advice of diffusers belong on nobody's screen."""
-    from diffusers.utils import logging as theirs  # noqa: PLC0415
-
-    before = theirs.get_verbosity()
-    theirs.set_verbosity(logging.CRITICAL)
-    theirs.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        theirs.set_verbosity(before)
-        theirs.enable_progress_bar()

@@ -44,11 +44,13 @@ class Shelf:
             self.pixels[row][:, ::-1] if flip else self.pixels[row] for row, flip in zip(rows, flips, strict=True)
         ]
         batch = torch.from_numpy(np.ascontiguousarray(np.stack(chosen).transpose(0, 3, 1, 2)))
-        said = [
-            vector(mirrored(self.known[row]) if flip else self.known[row])
-            for row, flip in zip(rows, flips, strict=True)
-        ]
-        return batch.float().div_(127.5).sub_(1.0), torch.from_numpy(np.stack(said))
+        return batch.float().div_(127.5).sub_(1.0), self.conditions(self.known, rows, flips)
+
+    @staticmethod
+    def conditions(known: Sequence[Known], rows: Sequence[int], flips: Sequence[bool]) -> Tensor:
+        """Condition vectors, float32 (n, `NAMES`); of mirrored pictures those of the other eye."""
+        said = [vector(mirrored(known[row]) if flip else known[row]) for row, flip in zip(rows, flips, strict=True)]
+        return torch.from_numpy(np.stack(said))
 
 
 @dataclass(frozen=True, kw_only=True)

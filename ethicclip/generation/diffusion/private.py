@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ethicclip.errors import UsageError
 from ethicclip.files import canonical_json, sha256_bytes
+from ethicclip.generation.diffusion.latent import Autoencoder, LatentShelf
 from ethicclip.generation.diffusion.network import denoising_losses
 from ethicclip.generation.diffusion.pictures import Shelf
 from ethicclip.generation.diffusion.settings import FitPrivacy, FitSettings
@@ -68,6 +69,7 @@ class PrivateFit:
         restricted: The run's restricted folder.
         keys: Seal account and budget.
         budget: Joint budget in which the run is reserved.
+        autoencoder: In whose space the network learns; it is taken as public.
         resumed: Private steps that the last checkpoint knows of; None for a new run.
         entropy: Where coins and noise come from.
 
@@ -86,6 +88,7 @@ class PrivateFit:
         keys: KeyStore,
         budget: Path | None,
         resumed: int | None,
+        autoencoder: Autoencoder | None = None,
         entropy: Entropy = os.urandom,
     ) -> None:
         private = settings.privacy
@@ -101,7 +104,7 @@ class PrivateFit:
             if resumed is not None and (path.exists() or resumed)
             else Account.begin(path, self.terms, keys)
         )
-        self._keys, self._budget = keys, budget
+        self._keys, self._budget, self._autoencoder = keys, budget, autoencoder
         if budget is not None:
             event = self.terms.event(self.terms.allowed_steps)
             what = f"diffusion on {learning.alias}"
@@ -112,7 +115,7 @@ class PrivateFit:
         self._frozen: list[str] = []
         self._taken = 0
 
-    def advance(self, stepper: Stepper, shelf: Shelf) -> float | None:
+    def advance(self, stepper: Stepper, shelf: Shelf | LatentShelf) -> float | None:
         """One accounted step; its mean loss (private), or None when the budget holds no further step."""
         if not self._parameters:
             self._choose(stepper)
@@ -139,17 +142,22 @@ class PrivateFit:
     def _draw(self, unit: int, secret: int, stepper: Stepper) -> _Draw:
         """What one unit contributes in this step: pictures of its own, times, noises."""
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([secret, unit])))
-        count, side = self._private.multiplicity, self._settings.size
+        count, shape = self._private.multiplicity, _shape(stepper.network)
         return _Draw(
             rows=[int(row) for row in random.choice(np.asarray(self._units[unit]), count, replace=True)],
             flips=[bool(one) and self._settings.flip for one in random.random(count) < 0.5],
             dropped=random.random(count) < self._settings.drop,
             times=random.integers(0, stepper.schedule.config.num_train_timesteps, count),
-            noise=random.standard_normal((count, 3, side, side), dtype=np.float32),
+            noise=random.standard_normal((count, *shape), dtype=np.float32),
         )
 
     def _add(
-        self, stepper: Stepper, shelf: Shelf, draws: Sequence[_Draw], engine: PerUnitGradients, total: ClippedSum
+        self,
+        stepper: Stepper,
+        shelf: Shelf | LatentShelf,
+        draws: Sequence[_Draw],
+        engine: PerUnitGradients,
+        total: ClippedSum,
     ) -> float:
         """Add the clipped gradient of each unit's draw; the sum of the units' losses."""
         device = stepper.device
@@ -179,8 +187,8 @@ class PrivateFit:
     def _choose(self, stepper: Stepper) -> None:
         """Train what can be clipped by unit, freeze the rest."""
         named = list(stepper.network.named_parameters())
-        side = self._settings.size
-        probe = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(stepper.device)
+        random = torch.Generator().manual_seed(0)
+        probe = torch.randn(1, *_shape(stepper.network), generator=random).to(stepper.device)
         labels = torch.zeros(1, 4 * self._settings.channels, device=stepper.device)
         time = torch.tensor([500], device=stepper.device)
 
@@ -202,7 +210,13 @@ class PrivateFit:
             Budget(self._budget, self._keys).settle(self.account.number, self.account.steps)
         private = self._private
         trained = sum(one.numel() for one in self._parameters)
-        public = [f"phantoms of {GENERATOR}, {self._settings.pretrain_steps} steps before the first patient was seen"]
+        public = [
+            f"phantoms of {GENERATOR}, {self._settings.pretrain_steps} steps before the first patient was seen"
+            if self._settings.pretrain_steps
+            else f"fresh weights of seed {self._settings.seed}"
+        ]
+        if self._autoencoder is not None:
+            public.append(f"the autoencoder {self._autoencoder.name} (sha256 {self._autoencoder.digest})")
         return statement(
             self.terms,
             steps=StepsPart(
@@ -218,10 +232,10 @@ class PrivateFit:
             rate_configured=private.sample_rate is not None,
             trained=f"{trained:,} weights of the UNet",
             frozen=self._frozen,
-            public_inputs=public if self._settings.pretrain_steps else [f"fresh weights of seed {self._settings.seed}"],
+            public_inputs=public,
             tuning=private.tuning,
             canaries=0,
-            caveats=_caveats(private),
+            caveats=_caveats(private, latent=self._autoencoder is not None),
             data=PICTURES,
         )
 
@@ -253,8 +267,19 @@ def terms_of(settings: FitSettings, private: FitPrivacy, *, units: int, data: st
     )
 
 
-def _caveats(private: FitPrivacy) -> list[str]:
+def _shape(network: Any) -> tuple[int, int, int]:
+    """Channels and sides of what the network denoises."""
+    side = int(network.config.sample_size)
+    return int(network.config.in_channels), side, side
+
+
+def _caveats(private: FitPrivacy, *, latent: bool) -> list[str]:
     lines = []
+    if latent:
+        lines.append(
+            "The autoencoder is taken as public: it was brought, and is part of the generator. If it learnt pictures "
+            "of these patients, it carries them, and this epsilon does not cover that."
+        )
     if private.sample_rate is None:
         lines.append(
             "The number of units is treated as public: the sampling rate and, unless given, delta follow from it."

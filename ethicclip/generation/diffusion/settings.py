@@ -14,6 +14,8 @@ from ethicclip.terms import Condition
 
 _GRAIN = 8
 """Sides are multiples of this: three halvings of the network."""
+_LARGEST_PIXEL = 128
+"""Side up to which pixel space is the default."""
 
 
 class FitPrivacy(Settings):
@@ -43,7 +45,11 @@ class FitSettings(Settings):
     """How a diffusion model is fitted.
 
     Attributes:
-        size: Side of a picture in pixels, a multiple of 8. Diffusion runs in pixel space, whatever the size.
+        size: Side of a picture in pixels, a multiple of 8.
+        space: Where diffusion runs: "pixel", or "latent", through `autoencoder`. "auto" is latent where an autoencoder
+            is named, and pixel up to 128 pixels a side; beyond that it asks for one of the two.
+        autoencoder: Folder of a diffusers AutoencoderKL that you bring; its own pictures, if it learnt patients', are
+            covered by no epsilon of this fit.
         channels: Width of the network's first level; the others are multiples of it.
         multipliers: Widths of the levels over `channels`; the last two levels attend.
         layers: Residual blocks a level.
@@ -70,6 +76,8 @@ class FitSettings(Settings):
 
     engine: Literal["diffusion"] = "diffusion"
     size: int = Field(default=64, ge=32, le=512)
+    space: Literal["auto", "pixel", "latent"] = "auto"
+    autoencoder: str | None = Field(default=None, min_length=1)
     channels: int = Field(default=64, ge=16, le=512, multiple_of=16)
     multipliers: tuple[int, ...] = Field(default=(1, 2, 2, 4), min_length=2, max_length=4)
     layers: int = Field(default=2, ge=1, le=4)
@@ -99,6 +107,34 @@ class FitSettings(Settings):
     def _divisible(cls, value: int) -> int:
         return whole(value)
 
+    @property
+    def latent(self) -> bool:
+        """Whether diffusion runs in latent space."""
+        return self.autoencoder is not None
+
+    def resolved(self) -> dict[str, Any]:
+        """All values as JSON types; of the autoencoder its name only, since papers carry no path."""
+        found = super().resolved()
+        if self.autoencoder is not None:
+            found["autoencoder"] = Path(self.autoencoder).name
+        return found
+
+    @model_validator(mode="after")
+    def _one_space(self) -> Self:
+        if self.space == "latent" and self.autoencoder is None:
+            raise ValueError(
+                "space=latent needs an autoencoder, and none ships: name the folder of a diffusers AutoencoderKL with "
+                "--set autoencoder=FOLDER"
+            )
+        if self.space == "pixel" and self.autoencoder is not None:
+            raise ValueError("space=pixel uses no autoencoder: leave one of the two out")
+        if self.space == "auto" and self.autoencoder is None and self.size > _LARGEST_PIXEL:
+            raise ValueError(
+                f"a side of {self.size} pixels is over {_LARGEST_PIXEL}, where diffusion in pixels is slow: name an "
+                "autoencoder with --set autoencoder=FOLDER, or insist with --set space=pixel"
+            )
+        return self
+
     @model_validator(mode="after")
     def _some_step(self) -> Self:
         if self.pretrain_steps + self.steps < 1:
@@ -112,7 +148,7 @@ class DiffusionSettings(Settings):
     """How pictures are drawn from a learned generator.
 
     Attributes:
-        generator: A folder with a diffusers pipeline, or ``hub:OWNER/NAME``, which is downloaded.
+        generator: A folder with a diffusers pipeline, or ``hub:OWNER/NAME[@REVISION]``, which is downloaded.
         steps: Steps of DPM-Solver++ (2M; Lu et al. 2022, 2211.01095).
         guidance: Classifier-free guidance; 1 draws by the conditions alone.
         size: Side in pixels where the pipeline leaves it open (text to image); None takes the pipeline's own.

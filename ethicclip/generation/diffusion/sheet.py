@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import torch
 
-from ethicclip.generation.diffusion.conditions import vector
-from ethicclip.generation.diffusion.drawing import LANE, as_pixels, denoise, first_noise
+from ethicclip.generation.diffusion.drawing import LANE, drawn_pictures
+from ethicclip.generation.diffusion.latent import Autoencoder
 from ethicclip.generation.diffusion.settings import FitSettings
 from ethicclip.generation.learning import Known
 from ethicclip.generation.marking import TRAINED, encode_marked
@@ -25,19 +25,15 @@ _STEPS, _GUIDANCE = 10, 2.0
 _LEAST_SIDE = 96
 
 
-def sample_sheet(network: Any, schedule: Any, settings: FitSettings, device: torch.device) -> bytes:
+def sample_sheet(
+    network: Any, schedule: Any, autoencoder: Autoencoder | None, settings: FitSettings, device: torch.device
+) -> bytes:
     """A PNG of four rows: normal, retinopathy, glaucoma, cataract; always from the same noise."""
     each = LANE // len(_ROWS)
     asked = [known for known in _ROWS for _ in range(each)]
-    pictures = as_pixels(
-        denoise(
-            network,
-            schedule,
-            first_noise([(settings.seed, number) for number in range(LANE)], settings.size).to(device),
-            torch.from_numpy(np.stack([vector(known) for known in asked])).to(device),
-            steps=_STEPS,
-            guidance=_GUIDANCE,
-        )
+    keys = [(settings.seed, number) for number in range(LANE)]
+    pictures = drawn_pictures(
+        network, schedule, autoencoder, asked, keys, device=device, steps=_STEPS, guidance=_GUIDANCE
     )
     rows = [np.concatenate(list(pictures[start : start + each]), axis=1) for start in range(0, LANE, each)]
     sheet = np.concatenate(rows)

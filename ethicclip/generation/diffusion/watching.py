@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from ethicclip.files import write_bytes, write_text
-from ethicclip.generation.diffusion.conditions import vector
-from ethicclip.generation.diffusion.drawing import LANE, as_pixels, denoise, first_noise
+from ethicclip.generation.diffusion.drawing import LANE, drawn_pictures
+from ethicclip.generation.diffusion.latent import Autoencoder
 from ethicclip.generation.diffusion.settings import FitSettings
 from ethicclip.generation.learning import Known
 from ethicclip.generation.marking import TRAINED, encode_marked
@@ -56,7 +56,9 @@ class Watching:
         """(step, copies, samples) of each check."""
         return tuple(self._rows)
 
-    def look(self, network: Any, schedule: Any, device: torch.device, step: int) -> int:
+    def look(
+        self, network: Any, schedule: Any, autoencoder: Autoencoder | None, device: torch.device, step: int
+    ) -> int:
         """Draw samples, have them checked, note the copies, draw the curve; how many were flagged."""
         if self._watch is None:
             return 0
@@ -68,15 +70,9 @@ class Watching:
             numbers = [2**40 + first + place for place in range(LANE)]
             rows = [stream(GENERATED, settings.seed, one, Stream.CASE).integers(len(self._known)) for one in numbers]
             known = [self._known[int(row)] for row in rows]
-            pictures = as_pixels(
-                denoise(
-                    network,
-                    schedule,
-                    first_noise([(settings.seed, number) for number in numbers], settings.size).to(device),
-                    torch.from_numpy(np.stack([vector(one) for one in known])).to(device),
-                    steps=_STEPS,
-                    guidance=_GUIDANCE,
-                )
+            keys = [(settings.seed, number) for number in numbers]
+            pictures = drawn_pictures(
+                network, schedule, autoencoder, known, keys, device=device, steps=_STEPS, guidance=_GUIDANCE
             )
             for place, picture in enumerate(pictures[: count - first]):
                 encoded = encode_marked(picture, "png", quality=100, source=TRAINED)
