@@ -19,13 +19,16 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ethicclip.audits import AuditSettings, audit_leakage
+from ethicclip.audits import AuditSettings, audit_leakage, prepare_real
+from ethicclip.audits.leakage import RealSide
 from ethicclip.cohorts import Cohort, read_cohort
 from ethicclip.errors import BadInputError
 from ethicclip.generation.diffusion import FitSettings, fit
@@ -37,6 +40,7 @@ from ethicclip.pairs import open_images
 
 RESULTS = Path(__file__).parents[1] / "results"
 SIDE = 64
+AUDIT = AuditSettings(power_copies=0, text=False, impostor_pictures=150, descriptor="local,copy")
 SHAPE = {"size": SIDE, "channels": 16, "layers": 1, "multipliers": (1, 2, 4, 4), "batch_size": 4, "seed": 1}
 
 
@@ -60,16 +64,22 @@ def settings_of(kind: str, steps: int, every: int, samples: int) -> FitSettings:
 
 
 def run(
-    kind: str, learnt: Cohort, reference: Cohort, control: Cohort, folder: Path, settings: FitSettings
+    kind: str,
+    learnt: Cohort,
+    reference: Cohort,
+    control: Cohort,
+    folder: Path,
+    settings: FitSettings,
+    real: Callable[[], RealSide],
 ) -> list[dict[str, Any]]:
     """Fit one generator, audited on the way; one row a check."""
     audits = folder / f"{kind}-audits"
     audits.mkdir(parents=True, exist_ok=True)
-    asked = AuditSettings(power_copies=0, text=False, impostor_pictures=150, descriptor="local,copy")
 
     def check(samples: Path, step: int) -> int:
         out = audits / f"step_{step:06d}"
-        document = audit_leakage(asked, open_images(samples), reference, control, out, workers=1).document
+        images = open_images(samples)
+        document = audit_leakage(AUDIT, images, reference, control, out, real=real(), workers=1).document
         counts = document["counts"]
         print(
             f"{kind:>11s} {step:6d} {counts['flagged_images']:4d} of {counts['synthetic']} {document['verdict']}",
@@ -136,12 +146,17 @@ def main() -> None:
         folder.chmod(0o700)
         reference, control = sides(read_cohort(options.cohort), patients)
         print(f"{len(reference)} reference and {len(control)} control pictures, {patients} patients each, {SIDE} px")
+
+        @cache
+        def real() -> RealSide:
+            return prepare_real(AUDIT, reference, control, workers=1)
+
         result: dict[str, Any] = {"side": SIDE, "patients": patients, "steps": lengths}
         for kind in ("overfitted", "behaved"):
             learnt = reference.subset(range(options.pictures)) if kind == "overfitted" else reference
             settings = settings_of(kind, lengths[kind], max(1, lengths[kind] // options.checks), samples)
             try:
-                rows = run(kind, learnt, reference, control, folder, settings)
+                rows = run(kind, learnt, reference, control, folder, settings, real)
             except BadInputError as error:
                 raise SystemExit(f"{error}") from None
             last = folder / kind / "restricted" / "watched" / f"step_{rows[-1]['step']:06d}"
