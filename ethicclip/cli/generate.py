@@ -29,7 +29,7 @@ def command(
         str | None,
         typer.Option(
             "--generator",
-            help="Of diffusion: a folder with a diffusers pipeline, or hub:OWNER/NAME, which is downloaded.",
+            help="Of diffusion: a folder with a diffusers pipeline, or hub:OWNER/NAME[@REVISION], which is downloaded.",
             show_default=False,
         ),
     ] = None,

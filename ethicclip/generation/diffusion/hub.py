@@ -6,6 +6,7 @@ pickle and no code. What is in the local cache is found without a network.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,20 @@ def located(generator: str) -> Path:
     """The folder of a generator; one of the hub is fetched, once in a process.
 
     Raises:
-        BadInputError: The hub cannot be reached and the cache does not hold it, or the hub does not give it.
+        BadInputError: There is no such folder; the hub cannot be reached and the cache does not hold it, or the hub
+            does not give it.
         UsageError: A name that is no OWNER/NAME.
     """
-    return _fetched(generator.removeprefix(HUB)) if generator.startswith(HUB) else Path(generator)
+    if generator.startswith(HUB):
+        return _fetched(generator.removeprefix(HUB))
+    if not Path(generator).is_dir():
+        raise BadInputError(
+            f"{generator} is not the folder of a diffusers pipeline: it does not exist",
+            next_step=f"If the hub's is meant, write --generator {HUB}{generator}: it is then downloaded."
+            if re.fullmatch(r"[\w.-]+/[\w.-]+", generator)
+            else "Give a folder that `fit-generator` or `save_pretrained` wrote, or hub:OWNER/NAME.",
+        )
+    return Path(generator)
 
 
 def name_of(generator: str) -> str:

@@ -7,19 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from ethicclip.errors import BadInputError
 from ethicclip.files import read_json, sha256_bytes
 from ethicclip.generation.diffusion.drawing import DiffusionSource, FittedSource
 from ethicclip.generation.diffusion.folder import MANIFEST, SCHEMA, check_files
 from ethicclip.generation.diffusion.foreign import foreign_source
-from ethicclip.generation.diffusion.hub import HUB, INDEX, located, name_of
+from ethicclip.generation.diffusion.hub import INDEX, located, name_of
 from ethicclip.generation.diffusion.latent import Autoencoder
 from ethicclip.generation.diffusion.loading import first_line, quiet, refuse_pickles
 from ethicclip.generation.diffusion.settings import DiffusionSettings
 from ethicclip.provenance.artifacts import listing_of_folder
 
 _LIBRARIES = frozenset({"diffusers", "transformers"})
+_NETWORKS = ("unet", "transformer", "vae", "vqvae")
+"""Parts of a pipeline that diffusers itself defines."""
+_VARIANT = re.compile(r"\.(fp16|bf16|non_ema)")
+"""Further copies of the same weights, which are not loaded."""
 
 
 def open_generator(settings: DiffusionSettings) -> DiffusionSource:
@@ -71,12 +76,9 @@ def _index_of(folder: Path) -> dict[str, Any]:
     """The pipeline's index, after a look at what is in the folder."""
     path = folder / INDEX
     if not path.is_file():
-        hub = not folder.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder))
         raise BadInputError(
             f"{folder} is not the folder of a diffusers pipeline: it has no {INDEX}",
-            next_step=f"If the hub's is meant, write --generator {HUB}{folder}: it is then downloaded."
-            if hub
-            else "Give a folder that `fit-generator` or `save_pretrained` wrote, or hub:OWNER/NAME.",
+            next_step="Give a folder that `fit-generator` or `save_pretrained` wrote, or hub:OWNER/NAME.",
         )
     index = read_json(path)
     if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
@@ -116,6 +118,8 @@ def _load(folder: Path, device: torch.device) -> Any:
             f"the pipeline {folder} cannot be loaded: {first_line(error)}",
             next_step="The weights or a configuration are broken or do not belong together: copy the folder anew.",
         ) from None
+    for part in _NETWORKS:
+        _refuse_incomplete(folder / part, getattr(pipeline, part, None))
     channels = getattr(getattr(pipeline, "unet", None), "config", {}).get("in_channels")
     latent = any(getattr(pipeline, part, None) is not None for part in ("vae", "vqvae"))
     if not latent and channels is not None and channels != 3:
@@ -124,3 +128,26 @@ def _load(folder: Path, device: torch.device) -> Any:
             next_step="Use a pipeline for RGB pictures.",
         )
     return pipeline
+
+
+def _refuse_incomplete(folder: Path, network: Any) -> None:
+    """Refuse weights that lack tensors: diffusers fills the gap with random ones, and the pictures look like noise.
+
+    Tensors are counted, not named: diffusers renames those of older releases one by one.
+
+    Raises:
+        BadInputError: There are fewer than the network has.
+    """
+    files = [one for one in folder.glob("diffusion_pytorch_model*.safetensors") if not _VARIANT.search(one.name)]
+    if network is None or not files:
+        return
+    found = 0
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            found += len(tensors.keys())
+    wanted = len(network.state_dict())
+    if found < wanted:
+        raise BadInputError(
+            f"the weights of {folder} are incomplete: {found} tensors of the {wanted} that the network has",
+            next_step="Copy the folder anew.",
+        )

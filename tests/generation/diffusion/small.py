@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
+import torch
 
 from ethicclip.generation.diffusion import FitSettings
 from ethicclip.generation.learning import Known, LearningSet
@@ -60,3 +63,16 @@ def learning(count: int = 6, *, repeats: int = 0) -> LearningSet:
         hashes=tuple(f"{i:064x}" for i in range(count)),
         fetch=fetch,
     )
+
+
+def make_autoencoder(folder: Path, channels: int = 3) -> Path:
+    """An AutoencoderKL of two levels with fresh weights: it halves a side once."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    AutoencoderKL(
+        in_channels=channels, out_channels=channels, block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, sample_size=32,
+        scaling_factor=0.5,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ethicclip.errors import BadInputError, IntegrityError, UsageError
 from ethicclip.generation.diffusion import DiffusionSettings, fit, generate_learned, open_generator
@@ -162,6 +163,10 @@ def test_what_is_refused(generator, elsewhere, tmp_path):
         path = folder / "unet" / "diffusion_pytorch_model.safetensors"
         path.write_bytes(path.read_bytes()[:1000])
 
+    def incomplete(folder):
+        path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+        save_file(dict(list(load_file(path).items())[1:]), path)
+
     def pickled(folder):
         path = folder / "unet" / "diffusion_pytorch_model.safetensors"
         path.rename(path.with_name("diffusion_pytorch_model.bin"))
@@ -178,6 +183,7 @@ def test_what_is_refused(generator, elsewhere, tmp_path):
     for name, source, change, kind, words in (
         ("a", generator, truncate, IntegrityError, "not as it was written"),
         ("b", elsewhere / "ddpm", truncate, BadInputError, "cannot be loaded"),
+        ("g", elsewhere / "ddpm", incomplete, BadInputError, "incomplete"),
         ("c", elsewhere / "ddpm", pickled, BadInputError, "pickles"),
         ("d", elsewhere / "ddpm", own_code, BadInputError, "code that comes with it"),
         ("e", elsewhere / "grey", lambda folder: None, BadInputError, "1 channels"),

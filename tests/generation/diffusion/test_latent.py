@@ -21,23 +21,10 @@ from ethicclip.progress import SILENT
 from ethicclip.provenance import KeyStore
 from ethicclip.provenance.artifacts import listing_of_folder
 
-from .small import learning, picture, settings
+from .small import learning, make_autoencoder, picture, settings
 
 CPU = torch.device("cpu")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-
-
-def make_autoencoder(folder, channels=3):
-    """An AutoencoderKL of two levels with fresh weights: it halves a side once."""
-    from diffusers import AutoencoderKL
-
-    torch.manual_seed(0)
-    AutoencoderKL(
-        in_channels=channels, out_channels=channels, block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, sample_size=32,
-        scaling_factor=0.5,
-    ).save_pretrained(folder)  # fmt: skip
-    return folder
 
 
 @pytest.fixture(scope="module")
