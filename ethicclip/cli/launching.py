@@ -1,4 +1,4 @@
-"""Several processes of one command line, as `torchrun` and `accelerate launch` start them; read without torch."""
+"""Several processes of one command line, as `torchrun` starts them; read without torch."""
 
 from __future__ import annotations
 
