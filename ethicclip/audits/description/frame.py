@@ -102,13 +102,20 @@ def without_paint(frame: Frame, *, unit: float) -> Frame:
         unit: Radius of a whole field, working pixels.
     """
     core = np.ones((2 * max(2, round(0.5 * _FLAT_WIDTH * unit)) + 1,) * 2, dtype=np.uint8)
-    span = cv2.absdiff(cv2.dilate(frame.pixels, core), cv2.erode(frame.pixels, core)).max(axis=2)
-    flat = (span <= _FLAT).astype(np.uint8)
-    if not flat.any():
+    # Few pictures are flat inside their field in green alone; the others are done.
+    flat = _span(frame.pixels[..., 1], core) <= _FLAT
+    if not (flat & frame.mask).any():
         return frame
+    flat &= np.maximum(_span(frame.pixels[..., 0], core), _span(frame.pixels[..., 2], core)) <= _FLAT
     margin = len(core) + 2 * max(2, round(_FLAT_MARGIN * unit))
-    painted = cv2.dilate(flat, np.ones((margin, margin), dtype=np.uint8)).astype(np.bool_)
+    painted = cv2.dilate(flat.astype(np.uint8), np.ones((margin, margin), dtype=np.uint8)).astype(np.bool_)
     return replace(frame, mask=frame.mask & ~painted)
+
+
+def _span(channel: Plane, core: npt.NDArray[np.uint8]) -> Plane:
+    """Brightest less darkest grey level of each pixel's surroundings."""
+    channel = np.ascontiguousarray(channel)
+    return np.asarray(cv2.absdiff(cv2.dilate(channel, core), cv2.erode(channel, core)), dtype=np.uint8)
 
 
 def vessel_plane(frame: Frame, *, blur: float, clip_limit: float, unit: float) -> Plane:

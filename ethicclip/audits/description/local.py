@@ -13,11 +13,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ethicclip.audits.description.frame import Frame, vessel_plane, without_paint, working_frame
+from ethicclip.audits.description.keypoints import (
+    Gradients,
+    Keypoints,
+    described,
+    located,
+    scale_space,
+    turned,
+)
 from ethicclip.audits.description.plane import Plane, small_plane
 from ethicclip.imaging import FieldOfView, Pixels, field_of_view
 
@@ -139,35 +146,33 @@ def describe_picture(image: Pixels, recipe: Recipe, field: FieldOfView | None = 
 def _keypoints(
     frame: Frame, plane: npt.NDArray[np.uint8], recipe: Recipe, picture_size: tuple[int, int]
 ) -> LocalFeatures:
-    mask = frame.mask.astype(np.uint8)
-    detector = cv2.SIFT_create(  # type: ignore[attr-defined]
-        contrastThreshold=recipe.contrast, edgeThreshold=recipe.edge, enable_precise_upscale=True
-    )
-    found = detector.detect(plane, mask)
     area = float(frame.mask.sum()) / frame.radius**2
-    if not found:
+    octaves = scale_space(plane)
+    found = located(octaves, contrast=recipe.contrast, edge=recipe.edge)
+    height, width = plane.shape
+    column, row = np.rint(found.places).astype(np.int64).T
+    found = found.rows(frame.mask[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)])
+    if not len(found):
         return _nothing(area)
-    table = np.array([(one.pt[0], one.pt[1], one.size, one.angle, one.response) for one in found], dtype=np.float64)
-    kept = _selected(table, (table[:, :2] - np.array(frame.centre)) / frame.radius, recipe)
-    _, raw = detector.compute(plane, [found[i] for i in kept])
-    if raw is None or len(raw) != len(kept):
-        return _nothing(area)
-    table = table[kept]
-    in_picture = table[:, :2] / frame.scale + np.array(frame.origin)
+    centre = np.array(frame.centre)
+    kept = found.rows(_selected(found, (found.places - centre) / frame.radius, recipe))
+    gradients = Gradients(octaves)
+    kept = turned(kept, gradients).rows(slice(0, recipe.keypoints))
+    in_picture = kept.places / frame.scale + np.array(frame.origin)
     return LocalFeatures(
-        places=np.asarray((table[:, :2] - np.array(frame.centre)) / frame.radius, dtype=np.float32),
-        sizes=np.asarray(table[:, 2] / frame.radius, dtype=np.float32),
-        angles=_wrapped(np.deg2rad(table[:, 3]).astype(np.float32)),
-        descriptors=_rooted(raw),
+        places=np.asarray((kept.places - centre) / frame.radius, dtype=np.float32),
+        sizes=np.asarray(kept.sizes / frame.radius, dtype=np.float32),
+        angles=kept.angles.astype(np.float32),
+        descriptors=_rooted(described(kept, gradients)),
         sensor=np.asarray(in_picture / np.array(picture_size), dtype=np.float32),
         area=area,
     )
 
 
-def _selected(table: npt.NDArray[np.float64], places: npt.NDArray[np.float64], recipe: Recipe) -> list[int]:
+def _selected(found: Keypoints, places: npt.NDArray[np.float64], recipe: Recipe) -> npt.NDArray[np.int64]:
     """Rows of the keypoints that are kept: the strongest of all first, then the next of each cell in turn."""
-    # The order is fixed by value, never by the detector's threads.
-    order = np.lexsort((table[:, 3], table[:, 1], table[:, 0], -table[:, 4]))
+    # The order is fixed by value, never by threads.
+    order = np.lexsort((found.sizes, places[:, 1], places[:, 0], -found.responses))
     strongest = round(recipe.keypoints * (1 - recipe.spread))
     cells = np.floor(places[order] / _CELL).astype(np.int64) @ np.array([1, 1024])
     by_cell = np.argsort(cells, kind="stable")
@@ -176,7 +181,7 @@ def _selected(table: npt.NDArray[np.float64], places: npt.NDArray[np.float64], r
     rank[by_cell] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
     rest = strongest + np.argsort(rank[strongest:], kind="stable")
     chosen = np.concatenate([np.arange(min(strongest, len(order))), rest[: recipe.keypoints - strongest]])
-    return [int(order[i]) for i in chosen]
+    return np.asarray(order[chosen], dtype=np.int64)
 
 
 def _interleaved(views: Sequence[LocalFeatures]) -> LocalFeatures:
