@@ -11,9 +11,11 @@ are not unrelated clutter, so it is a ranking, and its threshold is calibrated o
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import faiss
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
@@ -23,6 +25,7 @@ from ethicclip.audits.description.local import LocalFeatures
 Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Complexes = npt.NDArray[np.complex128]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,6 @@ class Verification:
 
 
 IDENTITY: Doubles = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-_NEAREST = 6
 _APART = 0.05
 """Radii of the field between a best match and its runner-up."""
 _ROW_OF_CELLS = 1 << 20
@@ -84,12 +86,11 @@ def verify_pair(query: LocalFeatures, candidate: LocalFeatures, tolerances: Tole
     rows, columns, closeness = match(query, candidate, tolerances)
     if len(rows) < 3:
         return NOTHING
-    source = query.places[rows].astype(np.float64)
-    target = candidate.places[columns].astype(np.float64)
+    source, target = _complex(query.places[rows]), _complex(candidate.places[columns])
     turn = _wrapped(candidate.angles[columns].astype(np.float64) - query.angles[rows])
     growth = np.log(candidate.sizes[columns].astype(np.float64) / query.sizes[rows])
-    affine, agree = _best_map(source, target, turn, growth, tolerances)
-    return _judge(source, target, agree, affine, closeness, candidate.area, tolerances)
+    found, agree = _best_map(source, target, turn, growth, tolerances)
+    return _judge(source, target, agree, found, closeness, candidate.area, tolerances)
 
 
 def match(query: LocalFeatures, candidate: LocalFeatures, tolerances: Tolerances) -> tuple[Indices, Indices, Doubles]:
@@ -97,14 +98,17 @@ def match(query: LocalFeatures, candidate: LocalFeatures, tolerances: Tolerances
     first = query.descriptors[: tolerances.queries].astype(np.float32)
     second = candidate.descriptors.astype(np.float32)
     # Products of bytes sum below 2**24, so float32 is exact and the result does not depend on the library's threads.
-    squared, nearby = faiss.knn(first, second, min(_NEAREST, len(second)))
-    nearest = nearby[:, 0]
-    best = squared[:, 0]
+    squared = cv2.gemm(first, second, -2.0, None, 0.0, flags=cv2.GEMM_2_T)
+    squared += np.einsum("nd,nd->n", second, second)
+    squared += np.einsum("nd,nd->n", first, first)[:, None]
+    nearest = squared.argmin(axis=1)
+    best = np.take_along_axis(squared, nearest[:, None], axis=1)[:, 0]
     # The runner-up must stand elsewhere: keypoints repeat at one place with several sizes and directions.
-    places = candidate.places[nearby]
-    apart = np.abs(places - places[:, :1]).max(axis=2) > _APART
-    apart[:, -1] = True
-    second_best = squared[np.arange(len(first)), apart.argmax(axis=1)]
+    beside = np.abs(np.subtract.outer(candidate.places[nearest, 0], candidate.places[:, 0])) <= _APART
+    beside &= np.abs(np.subtract.outer(candidate.places[nearest, 1], candidate.places[:, 1])) <= _APART
+    squared[beside] = np.inf
+    second_best = squared.min(axis=1)
+    second_best[np.isinf(second_best)] = 1.0
     ratio = np.sqrt(np.maximum(best, 0.0) / np.maximum(second_best, 1.0)).astype(np.float64)
     good = ratio <= tolerances.ratio
     chosen = np.flatnonzero(good)
@@ -119,130 +123,182 @@ def _wrapped(angles: Doubles) -> Doubles:
     return np.asarray((angles + np.pi) % (2 * np.pi) - np.pi)
 
 
+@dataclass(frozen=True)
+class _Map:
+    """z to ``turn * z + shear * conj(z) + shift``: every affine map of the plane, places as complex numbers."""
+
+    turn: complex
+    shear: complex
+    shift: complex
+
+    @property
+    def determinant(self) -> float:
+        """Growth of areas."""
+        return abs(self.turn) ** 2 - abs(self.shear) ** 2
+
+    @property
+    def stretch(self) -> float:
+        """Ratio of the singular values."""
+        long, short = abs(self.turn) + abs(self.shear), abs(abs(self.turn) - abs(self.shear))
+        return long / max(short, 1e-12)
+
+    def matrix(self) -> Doubles:
+        """The same for (x, y, 1), shape (2, 3)."""
+        p, q, s = self.turn, self.shear, self.shift
+        return np.array([[p.real + q.real, q.imag - p.imag, s.real], [p.imag + q.imag, p.real - q.real, s.imag]])
+
+
+_STAY = _Map(1 + 0j, 0j, 0j)
+
+
+def _complex(places: npt.NDArray[np.floating]) -> Complexes:
+    return np.asarray(places[:, 0].astype(np.float64) + 1j * places[:, 1].astype(np.float64))
+
+
 def _best_map(
-    source: Doubles, target: Doubles, turn: Doubles, growth: Doubles, tolerances: Tolerances
-) -> tuple[Doubles, Flags]:
+    source: Complexes, target: Complexes, turn: Doubles, growth: Doubles, tolerances: Tolerances
+) -> tuple[_Map, Flags]:
     """The affine map with the most agreeing matches, and which they are."""
     # Single precision: every match against every other is most of the work, and the tolerance is coarse.
-    here = (source[:, 0] + 1j * source[:, 1]).astype(np.complex64)
-    there = (target[:, 0] + 1j * target[:, 1]).astype(np.complex64)
-    growth = growth.astype(np.float32)
-    factor = np.exp(growth + 1j * turn).astype(np.complex64)
+    here, there = source.astype(np.complex64), target.astype(np.complex64)
+    heading = np.exp(1j * turn).astype(np.complex64)
+    size = growth.astype(np.float32)
+    factor = np.exp(size) * heading
     shift = there - factor * here
     error = factor[:, None] * here[None, :]
     error += shift[:, None]
     error -= there[None, :]
-    reach = np.float32(tolerances.place_coarse) * np.maximum(np.float32(1.0), np.exp(growth))
-    heading = np.exp(1j * turn).astype(np.complex64)
-    agree = (
-        (error.real**2 + error.imag**2 < (reach**2)[:, None])
-        & (np.outer(heading.real, heading.real) + np.outer(heading.imag, heading.imag) > np.cos(tolerances.direction))
-        & (np.abs(growth[None, :] - growth[:, None]) < tolerances.log_scale)
-    )
-    counts = agree.sum(axis=1)
-    best_affine, best_agree = IDENTITY, np.zeros(len(here), dtype=np.bool_)
+    reach = np.float32(tolerances.place_coarse) * np.maximum(np.float32(1.0), np.exp(size))
+    near = error.real**2 + error.imag**2 < (reach**2)[:, None]
+    # Few are near; only they are looked at again.
+    rows, columns = np.nonzero(near)
+    along = heading[rows].real * heading[columns].real + heading[rows].imag * heading[columns].imag
+    agree = (along > np.cos(tolerances.direction)) & (np.abs(size[columns] - size[rows]) < tolerances.log_scale)
+    rows, columns = rows[agree], columns[agree]
+    counts = np.bincount(rows, minlength=len(here))
+    best_map, best_agree = _STAY, np.zeros(len(here), dtype=np.bool_)
     tried = np.lexsort((np.arange(len(counts)), -counts))[:2]
     for row in tried:
         if counts[row] < 3 or counts[row] <= 0.5 * counts[tried[0]]:
             continue
-        affine, inside = _refined(source, target, turn, growth, agree[row], tolerances)
-        if inside.sum() > best_agree.sum():
-            best_affine, best_agree = affine, inside
-    return best_affine, best_agree
+        start = np.zeros(len(here), dtype=np.bool_)
+        start[columns[rows == row]] = True
+        found, inside = _refined(source, target, heading, growth, start, tolerances)
+        if np.count_nonzero(inside) > np.count_nonzero(best_agree):
+            best_map, best_agree = found, inside
+    return best_map, best_agree
 
 
 def _refined(
-    source: Doubles, target: Doubles, turn: Doubles, growth: Doubles, agree: Flags, tolerances: Tolerances
-) -> tuple[Doubles, Flags]:
-    affine, inside = IDENTITY, agree
+    source: Complexes,
+    target: Complexes,
+    heading: npt.NDArray[np.complex64],
+    growth: Doubles,
+    agree: Flags,
+    tolerances: Tolerances,
+) -> tuple[_Map, Flags]:
+    found, inside, nothing = _STAY, agree, np.zeros(len(source), dtype=np.bool_)
     for step in range(4):
-        if inside.sum() < 2:
-            return affine, np.zeros(len(source), dtype=np.bool_)
-        full = step > 0 and inside.sum() >= 8
-        affine = fit_affine(source[inside], target[inside]) if full else fit_similarity(source[inside], target[inside])
-        linear = affine[:, :2]
-        determinant = _determinant(linear)
-        if not 0.02 < determinant < 50 or _stretch(linear) > 2.5:
-            return affine, np.zeros(len(source), dtype=np.bool_)
-        rotation, scale = float(np.arctan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1])), determinant**0.5
-        error = source @ linear.T + affine[:, 2] - target
+        rows = np.flatnonzero(inside)
+        if len(rows) < 2:
+            return found, nothing
+        full = step > 0 and len(rows) >= 8
+        found = _affine(source[rows], target[rows]) if full else _similarity(source[rows], target[rows])
+        determinant = found.determinant
+        if not 0.02 < determinant < 50 or found.stretch > 2.5:
+            return found, nothing
+        scale, ahead = determinant**0.5, found.turn / abs(found.turn)
+        error = found.turn * source + found.shear * np.conj(source) + (found.shift - target)
         reach = tolerances.place_fine * max(1.0, scale) * (2.0 if step == 0 else 1.0)
+        before = inside
         inside = (
-            (np.einsum("ij,ij->i", error, error) < reach**2)
-            & (np.abs(_wrapped(turn - rotation)) < tolerances.direction)
-            & (np.abs(growth - np.log(scale)) < tolerances.log_scale)
+            (error.real**2 + error.imag**2 < reach**2)
+            & (heading.real * ahead.real + heading.imag * ahead.imag > math.cos(tolerances.direction))
+            & (np.abs(growth - math.log(scale)) < tolerances.log_scale)
         )
-    return affine, inside
+        if step > 1 and np.array_equal(inside, before):
+            break
+    return found, inside
 
 
-def _determinant(matrix: Doubles) -> float:
-    """Of a 2 x 2 matrix."""
-    return float(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0])
+def _similarity(here: Complexes, there: Complexes) -> _Map:
+    middle, aim = complex(here.mean()), complex(there.mean())
+    centred = here - middle
+    power = float(np.vdot(centred, centred).real)
+    turn = complex(np.vdot(centred, there - aim)) / power if power > 0 else 1 + 0j
+    return _Map(turn, 0j, aim - turn * middle)
 
 
-def _stretch(linear: Doubles) -> float:
-    """Ratio of the singular values of a 2 x 2 matrix."""
-    square, product = float((linear**2).sum()), 2 * abs(_determinant(linear))
-    root = max(0.0, square * square - product * product) ** 0.5
-    return float(((square + root) / max(square - root, 1e-12)) ** 0.5)
+def _affine(here: Complexes, there: Complexes) -> _Map:
+    middle, aim = complex(here.mean()), complex(there.mean())
+    z, w = here - middle, there - aim
+    # Normal equations of w = turn z + shear conj(z), whose matrix is [[power, conj(skew)], [skew, power]].
+    power, skew = float(np.vdot(z, z).real), complex(np.dot(z, z))
+    first, second = complex(np.vdot(z, w)), complex(np.dot(z, w))
+    determinant = power**2 - abs(skew) ** 2
+    if determinant <= 1e-9 * power**2:
+        # All on one line.
+        return _similarity(here, there)
+    turn = (power * first - skew.conjugate() * second) / determinant
+    shear = (power * second - skew * first) / determinant
+    return _Map(turn, shear, aim - turn * middle - shear * middle.conjugate())
 
 
 def fit_similarity(source: Doubles, target: Doubles) -> Doubles:
     """Least-squares rotation, scale and shift from `source` to `target` (Umeyama 1991, planar), shape (2, 3)."""
-    here, there = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
-    middle, aim = complex(here.sum()) / len(here), complex(there.sum()) / len(there)
-    centred = here - middle
-    power = float(np.vdot(centred, centred).real)
-    factor = complex(np.vdot(centred, there - aim)) / power if power > 0 else 1 + 0j
-    shift = aim - factor * middle
-    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
+    return _similarity(_complex(source), _complex(target)).matrix()
 
 
 def fit_affine(source: Doubles, target: Doubles) -> Doubles:
     """Least-squares affine map from `source` to `target`, shape (2, 3)."""
-    design = np.column_stack([source, np.ones(len(source))])
-    solution, *_ = np.linalg.lstsq(design, target, rcond=None)
-    return np.asarray(solution.T)
+    return _affine(_complex(source), _complex(target)).matrix()
 
 
 def _judge(
-    source: Doubles,
-    target: Doubles,
+    source: Complexes,
+    target: Complexes,
     agree: Flags,
-    affine: Doubles,
+    found: _Map,
     closeness: Doubles,
     area: float,
     tolerances: Tolerances,
 ) -> Verification:
-    places = _distinct(source, target, tolerances.cell, np.ones(len(source), dtype=np.bool_))
-    inside = _distinct(source, target, tolerances.cell, agree)
+    cells = [_cells(points, tolerances.cell) for points in (source, target)]
+    places = len(_distinct(cells, np.arange(len(source))))
+    inside = _distinct(cells, np.flatnonzero(agree))
+    affine = found.matrix()
     inliers = len(inside)
     if inliers < 3:
-        return Verification(score=0.0, inliers=inliers, matches=len(places), affine=affine, spread=0.0)
-    scale = _determinant(affine[:, :2]) ** 0.5
+        return Verification(score=0.0, inliers=inliers, matches=places, affine=affine, spread=0.0)
+    scale = found.determinant**0.5
     reach = tolerances.place_fine * max(1.0, scale)
     chance = min(
         0.5,
         np.pi * reach**2 / max(area, 0.05) * (tolerances.direction / np.pi) * min(1.0, tolerances.log_scale / 1.2),
     )
-    score = significance(inliers, len(places), chance)
+    score = significance(inliers, places, chance)
     # Closer descriptors weigh a little more, which also leaves no two pairs with the same score.
     score *= 1.0 + 0.25 * float(np.mean(1.0 - closeness[inside]))
-    covariance = np.cov(source[inside].T)
-    spread = 4 * np.pi * float(np.sqrt(max(0.0, np.linalg.det(covariance))))
-    return Verification(score=max(0.0, score), inliers=inliers, matches=len(places), affine=affine, spread=spread)
+    apart = source[inside] - source[inside].mean()
+    power, skew = float(np.vdot(apart, apart).real), abs(np.dot(apart, apart))
+    # Half of it is the root of the determinant of the scatter matrix.
+    spread = 4 * np.pi * 0.5 * max(0.0, power**2 - skew**2) ** 0.5 / (inliers - 1)
+    return Verification(score=max(0.0, score), inliers=inliers, matches=places, affine=affine, spread=spread)
 
 
-def _distinct(source: Doubles, target: Doubles, cell: float, among: Flags) -> Indices:
+def _cells(points: Complexes, side: float) -> Indices:
+    """A number for the square cell that each point lies in."""
+    column, row = np.floor(points.real / side), np.floor(points.imag / side)
+    return np.asarray((column * _ROW_OF_CELLS + row).astype(np.int64))
+
+
+def _distinct(cells: Sequence[Indices], rows: Indices) -> Indices:
     """One match for each cell of the source and each of the target."""
-    rows = np.flatnonzero(among)
-    for points in (source, target):
-        if not len(rows):
-            break
-        cells = np.floor(points[rows] / cell).astype(np.int64)
-        _, first = np.unique(cells[:, 0] * _ROW_OF_CELLS + cells[:, 1], return_index=True)
-        rows = rows[np.sort(first)]
-    return rows.astype(np.int64)
+    for one in cells:
+        _, first = np.unique(one[rows], return_index=True)
+        first.sort()
+        rows = rows[first]
+    return rows
 
 
 def significance(inliers: int, matches: int, chance: float) -> float:

@@ -97,35 +97,35 @@ def located(octaves: list[Octave], *, contrast: float, edge: float) -> Keypoints
     """Every extremum that has contrast enough (0 to 1, as in Lowe, of `_LAYERS` layers) and lies on no edge."""
     least = 255 * contrast / _LAYERS
     spots = [_extrema(octave.differences, 0.5 * least) for octave in octaves]
-    number = np.repeat(np.arange(len(octaves)), [len(one) for one in spots])
-    spot = np.concatenate(spots) if spots else np.zeros((0, 3), dtype=np.int64)
+    number = np.repeat(np.arange(len(octaves)), [one.shape[1] for one in spots])
+    spot = np.concatenate(spots, axis=1) if spots else np.zeros((3, 0), dtype=np.int64)
     stacks = _Stacks(octaves)
     offset, response, straight = stacks.fitted(spot, number, edge)
     for _ in range(_MOVES):
-        away = np.flatnonzero((np.abs(offset) > 0.5).any(axis=1))
+        away = np.flatnonzero(np.abs(offset).max(axis=0) > 0.5)
         if not len(away):
             break
-        moved = spot[away] + np.clip(np.rint(offset[away]), -1, 1).astype(np.int64)
-        spot[away] = stacks.inside(moved, number[away])
-        offset[away], response[away], straight[away] = stacks.fitted(spot[away], number[away], edge)
-    good = (np.abs(offset) <= 1.0).all(axis=1) & (response >= least) & straight
-    spot, number, response = spot[good], number[good], response[good]
+        moved = spot[:, away] + np.clip(np.rint(offset[:, away]), -1, 1).astype(np.int64)
+        spot[:, away] = stacks.inside(moved, number[away])
+        offset[:, away], response[away], straight[away] = stacks.fitted(spot[:, away], number[away], edge)
+    good = np.flatnonzero((np.abs(offset).max(axis=0, initial=0) <= 1.0) & (response >= least) & straight)
     # Two neighbours may have moved to one place.
-    _, first = np.unique(stacks.addresses(spot, number), return_index=True)
-    spot, number, offset, response = spot[first], number[first], offset[good][first], response[first]
+    _, first = np.unique(stacks.addresses(spot[:, good], number[good]), return_index=True)
+    good = good[first]
+    spot, number, offset = spot[:, good], number[good], offset[:, good]
     grown = 2.0**number
-    layer = spot[:, 0] + offset[:, 0]
+    layer, y, x = spot + offset
     return Keypoints(
-        places=(spot + offset)[:, :0:-1] * grown[:, None],
+        places=np.column_stack([x, y]) * grown[:, None],
         sizes=2 * _FIRST * 2 ** (layer / _LAYERS) * grown,
-        responses=response / 255 * _LAYERS,
-        levels=number * _LAYERS + spot[:, 0] - 1,
-        angles=np.zeros(len(spot)),
+        responses=response[good] / 255 * _LAYERS,
+        levels=number * _LAYERS + spot[0] - 1,
+        angles=np.zeros(len(good)),
     )
 
 
 def _extrema(stack: Floats, least: float) -> Indices:
-    """(layer, row, column) of what is above or below all of its 26 neighbours and further than `least` from 0."""
+    """Layer, row and column, (3, n), of what no neighbour of 26 surpasses and what is further than `least` from 0."""
     square = np.ones((3, 3), dtype=np.uint8)
     highest = [cv2.dilate(one, square) for one in stack]
     lowest = [cv2.erode(one, square) for one in stack]
@@ -137,8 +137,8 @@ def _extrema(stack: Floats, least: float) -> Indices:
         extreme = ((middle == top) & (middle > least)) | ((middle == bottom) & (middle < -least))
         inner = np.flatnonzero(extreme[_BORDER:-_BORDER, _BORDER:-_BORDER])
         rows, columns = np.divmod(inner, stack.shape[2] - 2 * _BORDER)
-        spots.append(np.column_stack([np.full(len(rows), layer), rows + _BORDER, columns + _BORDER]))
-    return np.concatenate(spots)
+        spots.append(np.stack([np.full(len(rows), layer), rows + _BORDER, columns + _BORDER]))
+    return np.concatenate(spots, axis=1)
 
 
 class _Stacks:
@@ -148,24 +148,25 @@ class _Stacks:
         shapes = np.array([octave.differences.shape for octave in octaves], dtype=np.int64).reshape(-1, 3)
         self._flat = np.concatenate([octave.differences.ravel() for octave in octaves] or [np.zeros(0, np.float32)])
         self._starts = np.concatenate([[0], np.cumsum(shapes.prod(axis=1))])
-        self._steps = np.column_stack([shapes[:, 1] * shapes[:, 2], shapes[:, 2], np.ones(len(shapes), dtype=np.int64)])
-        self._most = np.column_stack([np.full(len(shapes), _LAYERS), shapes[:, 1:] - _BORDER - 1])
+        _, height, width = shapes.T
+        self._steps = np.stack([height * width, width, np.ones_like(width)])
+        self._most = np.stack([np.full_like(width, _LAYERS), height - _BORDER - 1, width - _BORDER - 1])
 
     def inside(self, spot: Indices, number: Indices) -> Indices:
         """Places brought back to where all neighbours exist."""
-        return np.clip(spot, np.array([1, _BORDER, _BORDER]), self._most[number])
+        return np.clip(spot, np.array([[1], [_BORDER], [_BORDER]]), self._most[:, number])
 
     def addresses(self, spot: Indices, number: Indices) -> Indices:
         """Where each place's value lies in the one array."""
-        return np.asarray(self._starts[number] + (spot * self._steps[number]).sum(axis=1))
+        return np.asarray(self._starts[number] + (spot * self._steps[:, number]).sum(axis=0))
 
     def fitted(self, spot: Indices, number: Indices, edge: float) -> tuple[Doubles, Doubles, npt.NDArray[np.bool_]]:
         """The quadratic through 3 x 3 x 3 values: offset of its extremum, the size of its value, and "on no edge"."""
         here = self.addresses(spot, number)
-        s, y, x = self._steps[number].T
+        s, y, x = self._steps[:, number]
 
         def at(where: Indices) -> Doubles:
-            return self._flat[where].astype(np.float64)
+            return np.asarray(self._flat.take(where), dtype=np.float64)
 
         def mixed(one: Indices, other: Indices) -> Doubles:
             return np.asarray(
@@ -182,15 +183,15 @@ class _Stacks:
         first, second = sy * xx - yx * sx, sy * yx - yy * sx
         determinant = ss * flat - sy * first + sx * second
         determinant = np.where(np.abs(determinant) < 1e-9, np.inf, determinant)
-        offset = np.column_stack(
+        offset = np.stack(
             [
                 -(ds * flat - dy * first + dx * second) / determinant,
                 -(-ds * first + dy * (ss * xx - sx * sx) - dx * (ss * yx - sy * sx)) / determinant,
                 -(ds * second - dy * (ss * yx - sx * sy) + dx * (ss * yy - sy * sy)) / determinant,
             ]
         )
-        offset = np.where(np.isinf(determinant)[:, None], 2.0, np.clip(offset, -2.0, 2.0))
-        response = np.abs(value + 0.5 * (ds * offset[:, 0] + dy * offset[:, 1] + dx * offset[:, 2]))
+        offset = np.where(np.isinf(determinant), 2.0, np.clip(offset, -2.0, 2.0))
+        response = np.abs(value + 0.5 * (ds * offset[0] + dy * offset[1] + dx * offset[2]))
         straight = (flat > 0) & ((yy + xx) ** 2 * edge < (edge + 1) ** 2 * flat)
         return offset, response, straight
 
