@@ -22,7 +22,8 @@ _FINE, _COARSE = 0.7, 4.0
 """Standard deviations of the band's two Gaussians, pixels of the plane."""
 _PRIOR_PIXELS = 500.0
 _WEIGHT = 100.0
-_WINDOW = 33
+_BLOCKS = 9
+"""Side of a window in blocks of four pixels: a quarter of the field."""
 _LEAST_PIXELS = 150
 
 
@@ -52,7 +53,7 @@ def agreement(first: Plane, second: Plane, affine: Doubles) -> Agreement:
         second: The same of the other picture.
         affine: Maps (x, y, 1) of the first to the second in radii of the field, shape (2, 3).
     """
-    determinant = float(np.linalg.det(affine[:, :2]))
+    determinant = float(affine[0, 0] * affine[1, 1] - affine[0, 1] * affine[1, 0])
     if not 1e-3 < determinant < 1e3:
         return NO_AGREEMENT
     if determinant < 1:
@@ -75,12 +76,12 @@ def agreement(first: Plane, second: Plane, affine: Doubles) -> Agreement:
     how = cv2.WARP_INVERSE_MAP
     laid = cv2.warpAffine(plane, pixels, (SIDE, SIDE), flags=cv2.INTER_LINEAR | how)
     covered = cv2.warpAffine(mask_moved, pixels, (SIDE, SIDE), flags=cv2.INTER_NEAREST | how)
-    mask = ((covered > 0) & (target > 0)).astype(np.float32)
-    count = int(mask.sum())
+    mask = covered * (target > 0)
+    count = cv2.countNonZero(mask)
     if count < _LEAST_PIXELS:
         return NO_AGREEMENT
-    a, b = _band(laid.astype(np.float32), mask), _band(target.astype(np.float32), mask)
-    return Agreement(correlation=_correlation(a, b, mask), local=_local(a, b, mask), pixels=count)
+    a, b = _bands(laid * mask, target * mask, mask)
+    return Agreement(correlation=_correlation(a, b, count), local=_local(a, b, mask), pixels=count)
 
 
 def dense_evidence(found: Agreement) -> float:
@@ -103,26 +104,43 @@ def _blurred(plane: Floats, mask: Floats, sigma: float) -> Floats:
     return np.asarray(cv2.GaussianBlur(plane * mask, (0, 0), sigma) / np.maximum(weight, 1e-3), dtype=np.float32)
 
 
-def _band(plane: Floats, mask: Floats) -> Floats:
-    return np.asarray((_blurred(plane, mask, _FINE) - _blurred(plane, mask, _COARSE)) * mask, dtype=np.float32)
+def _bands(first: Floats, second: Floats, mask: Floats) -> list[Floats]:
+    """The band of vessels of two planes, 0 outside of the mask they share (and are 0 outside of already)."""
+    near, far = (mask / np.maximum(blurred(mask), 1e-3) for blurred in (_fine, _coarse))
+    return [_fine(plane) * near - _coarse(plane) * far for plane in (first, second)]
 
 
-def _correlation(a: Floats, b: Floats, mask: Floats) -> float:
-    count = float(mask.sum())
-    centred_a, centred_b = (a - a.sum() / count) * mask, (b - b.sum() / count) * mask
-    power = float((centred_a**2).sum()) * float((centred_b**2).sum())
-    return float((centred_a * centred_b).sum() / np.sqrt(power)) if power > 1e-6 else 0.0
+def _fine(plane: Floats) -> Floats:
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), _FINE), dtype=np.float32)
+
+
+def _coarse(plane: Floats) -> Floats:
+    # So smooth that half the size is enough.
+    half = cv2.resize(plane, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    wide = cv2.GaussianBlur(half, (0, 0), _COARSE / 2)
+    return np.asarray(cv2.resize(wide, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def _correlation(a: Floats, b: Floats, count: int) -> float:
+    """Of two planes over the `count` pixels outside of which they are 0."""
+    mean_a, mean_b = float(a.sum()) / count, float(b.sum()) / count
+    one, other = a.ravel(), b.ravel()
+    power_a, power_b = (float(one @ one) - count * mean_a**2), (float(other @ other) - count * mean_b**2)
+    power = power_a * power_b
+    return (float(one @ other) - count * mean_a * mean_b) / power**0.5 if power > 1e-6 else 0.0
 
 
 def _local(a: Floats, b: Floats, mask: Floats) -> float:
-    def total(plane: Floats) -> Floats:
-        sums = cv2.boxFilter(plane, -1, (_WINDOW, _WINDOW), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        return np.asarray(sums[::4, ::4], dtype=np.float32)
-
-    count = total(mask)
-    power = total(a * a) * total(b * b)
-    valid = count > 0.25 * _WINDOW**2
+    # Windows are sums of blocks of 4 x 4 pixels, one every block.
+    power_a, power_b, both, count = (_windows(plane) for plane in (a * a, b * b, a * b, mask))
+    valid = count > 0.25 * _BLOCKS**2
     if not valid.any():
         return 0.0
-    local = total(a * b)[valid] / np.sqrt(np.maximum(power[valid], 1e-3))
+    local = both[valid] / np.sqrt(np.maximum(power_a[valid] * power_b[valid], 1e-5))
     return float(np.clip((local - 0.3) / 0.7, 0.0, 1.0).mean())
+
+
+def _windows(plane: Floats) -> Floats:
+    blocks = cv2.resize(plane, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    sums = cv2.boxFilter(blocks, -1, (_BLOCKS, _BLOCKS), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(sums, dtype=np.float32)
