@@ -34,7 +34,8 @@ _PIXEL_CANDIDATES = 2
 _PIXEL_REACH = 0.35
 _IN_PLACE = 1.0
 """Worst-tile distance under which two pictures are also laid on one another as they are."""
-_LEAST_INLIERS = 4
+_LEAST_INLIERS = 6
+"""Agreeing places from which two pictures are laid on one another; of strangers' pairs one in eight has them."""
 _PIXEL_WEIGHT = 30.0
 _VOTE_WEIGHT = 200.0
 _RATIO_NEIGHBOURS = 51
@@ -71,11 +72,13 @@ class Effort:
         candidates: Pictures with the most votes that are verified for each query.
         mirror: Whether the query's mirror image is asked too.
         least_votes: Only pictures with more votes than this are verified.
+        voters: Keypoints of a query that vote; as many as the index is set to by default.
     """
 
     candidates: int = 4
     mirror: bool = True
     least_votes: float = 0.0
+    voters: int | None = None
 
 
 class CandidateProvider(Protocol):
@@ -184,7 +187,9 @@ class Comparer:
         features = [batch.features, tuple(one.mirrored() for one in batch.features)][:sides]
         small = [batch.thumbnails, pixel.mirrored(batch.thumbnails)][:sides]
         planes = [batch.planes, np.ascontiguousarray(batch.planes[..., ::-1])][:sides]
-        ballots = [] if self._index is None else [self._index.ballots(one, barred) for one in features]
+        ballots = (
+            [] if self._index is None else [self._index.ballots(one, barred, voters=effort.voters) for one in features]
+        )
         alike = self._pixel_candidates(small, barred)
         proposed = [provider.propose(batch, barred, mirror=effort.mirror) for provider in self._providers]
 
@@ -211,6 +216,7 @@ class Comparer:
                         votes,
                         float(tiles[:, column].min()),
                         sum(found[row].get(picture, 0.0) for found in proposed),
+                        screened=not called,
                     )
                 )
             return sorted(pairs, key=lambda pair: (-pair.score, pair.picture))
@@ -235,18 +241,24 @@ class Comparer:
         votes: float,
         tile: float,
         evidence: float,
+        *,
+        screened: bool,
     ) -> Pair:
-        """The best of the query's orientations (mirrored or not, keypoints, plane) against a real picture."""
+        """The best of the query's orientations (mirrored or not, keypoints, plane) against a real picture.
+
+        A screened pair, which only pixels propose, is looked at further when it also agrees between its pixels.
+        """
         candidates = []
         for flipped, query, plane in turns:
             verification, dense = NOTHING, NO_AGREEMENT
             if self._geometry:
-                verification = verify_pair(query, self.real.features[picture], self._tolerances)
-                maps = [verification.affine] if verification.inliers >= _LEAST_INLIERS else []
                 if tile < _IN_PLACE:
-                    maps.append(IDENTITY)
-                found = [agreement(plane, self.real.planes[picture], one) for one in maps]
-                dense = max(found, key=dense_evidence, default=NO_AGREEMENT)
+                    dense = agreement(plane, self.real.planes[picture], IDENTITY)
+                if not screened or dense_evidence(dense) > 0:
+                    verification = verify_pair(query, self.real.features[picture], self._tolerances)
+                if verification.inliers >= _LEAST_INLIERS:
+                    laid = agreement(plane, self.real.planes[picture], verification.affine)
+                    dense = max(laid, dense, key=dense_evidence)
             score = combined_score(verification.score, dense, votes, tile) + evidence
             candidates.append(
                 Pair(

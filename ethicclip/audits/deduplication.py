@@ -28,6 +28,8 @@ Indices = npt.NDArray[np.int64]
 _EXPECTED_FALSE_LINKS = 0.05
 _SCREEN = 0.9
 _SCREENED_CANDIDATES = 3
+_VOTERS = 200
+"""Keypoints that vote here: a pair has two chances, since either picture is asked about the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,25 +77,27 @@ def same_eye_links(
     """Pairs of pictures (i < j) of different patients that show one eye, with their scores, strongest first.
 
     Every real picture is asked, upright only (an eye is not flipped by a visit), and what has more votes than nine in
-    ten impostors' best is verified. The threshold comes from the impostors' tail, so that 0.05 false links are expected
+    ten impostors' best is verified; the impostors' own pictures were asked already. The threshold comes from the impostors' tail, so that 0.05 false links are expected
     over all pictures; the few impostors that are links themselves do not move that tail.
     """
     tail = fit_tail(impostors.scores(comparer.patients), fallback=UNFITTED_START)
     threshold = tail.threshold(expected=_EXPECTED_FALSE_LINKS, trials=len(comparer.real))
     votes = [max((pair.votes for pair in pairs), default=0.0) for pairs in impostors.results]
     screen = float(np.quantile(votes, _SCREEN)) if len(votes) >= FEWEST_IMPOSTORS else 0.0
+    rest = np.setdiff1d(np.arange(len(comparer.real)), impostors.rows)
     results = comparer.compare(
-        comparer.real,
-        Effort(candidates=_SCREENED_CANDIDATES, mirror=False, least_votes=screen),
-        exclude=comparer.patients,
+        comparer.real.rows(rest),
+        Effort(candidates=_SCREENED_CANDIDATES, mirror=False, least_votes=screen, voters=_VOTERS),
+        exclude=comparer.patients[rest],
         workers=workers,
         progress=progress,
         what="real images with each other",
     )
     found: dict[tuple[int, int], float] = {}
-    for row, pairs in enumerate(results):
+    asked = [*zip(impostors.rows.tolist(), impostors.results, strict=True), *zip(rest.tolist(), results, strict=True)]
+    for row, pairs in asked:
         for pair in pairs:
-            if pair.score > threshold and stands_alone(pair):
+            if pair.score > threshold and not pair.flipped and stands_alone(pair):
                 key = (min(row, pair.picture), max(row, pair.picture))
                 found[key] = max(found.get(key, 0.0), pair.score)
     return sorted(((i, j, score) for (i, j), score in found.items()), key=lambda link: (-link[2], link[0], link[1]))

@@ -87,11 +87,15 @@ def worst_tiles(one: Thumbnail, many: Thumbnail) -> Doubles:
     for channel in range(3):
         evened = []
         for pixels in (one[None, ..., channel], many[..., channel]):
-            plane = pixels.reshape(len(pixels), -1).astype(np.float32)
-            inside = (plane - (np.einsum("np,np->n", plane * np.ones_like(mask), mask) / count)[:, None]) * mask
+            inside = pixels.reshape(len(pixels), -1) * mask
+            inside -= (inside.sum(axis=1) / count)[:, None] * mask
             spread = np.sqrt(np.einsum("np,np->n", inside, inside) / count)
-            evened.append(inside / np.maximum(spread, _LEAST_CONTRAST)[:, None])
-        difference += (evened[0] - evened[1]) ** 2 / 3
+            inside /= np.maximum(spread, _LEAST_CONTRAST)[:, None]
+            evened.append(inside)
+        evened[0] -= evened[1]
+        evened[0] *= evened[0]
+        difference += evened[0]
+    difference /= 3
     sizes, sums = _by_tile(mask), _by_tile(difference)
     worst = np.where(sizes >= 0.25 * _TILE**2, sums / np.maximum(sizes, 1), 0.0).max(axis=1)
     return np.where(count < 0.1 * SIDE**2, 2.0, np.sqrt(worst.astype(np.float64)))
