@@ -76,7 +76,7 @@ def agreement(first: Plane, second: Plane, affine: Doubles) -> Agreement:
     how = cv2.WARP_INVERSE_MAP
     laid = cv2.warpAffine(plane, pixels, (SIDE, SIDE), flags=cv2.INTER_LINEAR | how)
     covered = cv2.warpAffine(mask_moved, pixels, (SIDE, SIDE), flags=cv2.INTER_NEAREST | how)
-    mask = covered * (target > 0)
+    mask = np.asarray(covered * (target > 0), dtype=np.float32)
     count = cv2.countNonZero(mask)
     if count < _LEAST_PIXELS:
         return NO_AGREEMENT
@@ -106,8 +106,8 @@ def _blurred(plane: Floats, mask: Floats, sigma: float) -> Floats:
 
 def _bands(first: Floats, second: Floats, mask: Floats) -> list[Floats]:
     """The band of vessels of two planes, 0 outside of the mask they share (and are 0 outside of already)."""
-    near, far = (mask / np.maximum(blurred(mask), 1e-3) for blurred in (_fine, _coarse))
-    return [_fine(plane) * near - _coarse(plane) * far for plane in (first, second)]
+    near, far = (mask / np.maximum(blurred(mask), np.float32(1e-3)) for blurred in (_fine, _coarse))
+    return [np.asarray(_fine(one) * near - _coarse(one) * far, dtype=np.float32) for one in (first, second)]
 
 
 def _fine(plane: Floats) -> Floats:

@@ -77,8 +77,9 @@ def same_eye_links(
     """Pairs of pictures (i < j) of different patients that show one eye, with their scores, strongest first.
 
     Every real picture is asked, upright only (an eye is not flipped by a visit), and what has more votes than nine in
-    ten impostors' best is verified; the impostors' own pictures were asked already. The threshold comes from the impostors' tail, so that 0.05 false links are expected
-    over all pictures; the few impostors that are links themselves do not move that tail.
+    ten impostors' best is verified; the impostors' own pictures were asked already. The threshold comes from the
+    impostors' tail, so that 0.05 false links are expected over all pictures; the few impostors that are links
+    themselves do not move that tail.
     """
     tail = fit_tail(impostors.scores(comparer.patients), fallback=UNFITTED_START)
     threshold = tail.threshold(expected=_EXPECTED_FALSE_LINKS, trials=len(comparer.real))

@@ -71,6 +71,7 @@ class Verification:
 
 
 IDENTITY: Doubles = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+_NONE = np.zeros((0, 0), dtype=np.float32)
 _APART = 0.05
 """Radii of the field between a best match and its runner-up."""
 _ROW_OF_CELLS = 1 << 20
@@ -98,7 +99,7 @@ def match(query: LocalFeatures, candidate: LocalFeatures, tolerances: Tolerances
     first = query.descriptors[: tolerances.queries].astype(np.float32)
     second = candidate.descriptors.astype(np.float32)
     # Products of bytes sum below 2**24, so float32 is exact and the result does not depend on the library's threads.
-    squared = cv2.gemm(first, second, -2.0, None, 0.0, flags=cv2.GEMM_2_T)
+    squared = np.asarray(cv2.gemm(first, second, -2.0, _NONE, 0.0, flags=cv2.GEMM_2_T), dtype=np.float32)
     squared += np.einsum("nd,nd->n", second, second)
     squared += np.einsum("nd,nd->n", first, first)[:, None]
     nearest = squared.argmin(axis=1)

@@ -1,9 +1,9 @@
 """Scale-invariant keypoints (Lowe 2004) of a whole plane at once: found, turned and described in blocks of arrays.
 
-The steps and constants are Lowe's and OpenCV's: extrema of differences of Gaussians, refined by a quadratic, turned by a
-histogram of gradients, described by 4 x 4 cells of 8 directions. Two things differ, and both are why it is here: the
+The steps and constants are Lowe's and OpenCV's: extrema of differences of Gaussians, refined by a quadratic, turned by
+a histogram of gradients, described by 4 x 4 cells of 8 directions. Two things differ, and both are why it is here: the
 plane is not doubled first (the vessel plane is smooth, so that nothing stands between its pixels), and gradients are
-sampled on a grid that turns and grows with the keypoint, 16 x 16 for every size. It takes a quarter of the time.
+sampled on a grid that turns and grows with the keypoint, 16 x 16 for every size. It takes less than half the time.
 Everything is ordered by value; threads change nothing.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -84,10 +85,10 @@ def scale_space(plane: npt.NDArray[np.uint8]) -> list[Octave]:
     sigmas = [_FIRST * 2 ** (i / _LAYERS) for i in range(_LAYERS + 3)]
     while min(base.shape) >= _SMALLEST:
         levels = [np.asarray(base, dtype=np.float32)]
-        for before, after in zip(sigmas, sigmas[1:], strict=False):
+        for before, after in pairwise(sigmas):
             more = (after**2 - before**2) ** 0.5
             levels.append(np.asarray(cv2.GaussianBlur(levels[-1], (0, 0), more), dtype=np.float32))
-        differences = np.stack([cv2.subtract(b, a) for a, b in zip(levels, levels[1:], strict=False)])
+        differences = np.stack([b - a for a, b in pairwise(levels)])
         octaves.append(Octave(levels=levels, differences=differences))
         base = np.ascontiguousarray(levels[_LAYERS][::2, ::2])
     return octaves
@@ -284,6 +285,7 @@ def _cells() -> tuple[Floats, Floats]:
 
 
 _OFFSETS, _SHARES = _cells()
+_NONE = np.zeros((0, 0), dtype=np.float32)
 
 
 def described(points: Keypoints, gradients: Gradients) -> Floats:
@@ -311,5 +313,6 @@ def _summed(x: Floats, y: Floats, cosine: Floats, sine: Floats) -> Floats:
         toward = along * np.float32(np.cos(angle)) + across * np.float32(np.sin(angle))
         np.maximum(toward - floor, 0, out=parts[:, direction])
         np.maximum(-toward - floor, 0, out=parts[:, direction + 4])
-    cells = parts.reshape(len(x) * 8, -1) @ _SHARES
+    # OpenCV's product keeps to one thread, and workers are enough of them.
+    cells = cv2.gemm(parts.reshape(len(x) * 8, -1), _SHARES, 1.0, _NONE, 0.0)
     return np.asarray(cells.reshape(len(x), 8, 16).transpose(0, 2, 1).reshape(len(x), 128))
