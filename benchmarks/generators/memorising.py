@@ -1,6 +1,7 @@
 """Is a diffusion model that learnt its pictures by heart caught, and one that did not left in peace?
 
     python benchmarks/generators/memorising.py [--quick] [--cohort ../shared/data/odir] [--folder DIR]
+        [--kinds overfitted,behaved] [--released 200]
 
 Two generators of one shape (UNet, 16 channels, 64 px). "overfitted": few pictures of few patients, many steps, no
 phantoms, no mirroring, repeats kept. "behaved": phantoms first, then some steps on many pictures of the reference. Both
@@ -8,7 +9,12 @@ are watched while they learn: every so often 32 samples are audited (the rule of
 copy, without measured power) against the same reference and control patients. Printed for each check: step, samples
 flagged as copies, verdict; and for the last samples, membership by the nearest sample: the AUC of (minus) the smallest
 distance between a real picture and any sample, at 64 px, for pictures learnt from against pictures of the control, with
-a bootstrap interval by picture. With so few pictures an AUC says little; it is printed because it is asked for.
+a bootstrap interval by picture. With so few pictures an AUC says little; it is printed because it is asked for, and
+`membership.py` asks better.
+
+"Not flagged" is no PASS. So --released samples of the behaved generator are drawn, as a set to be released, and audited
+with measured power: of every kind that a PASS requires, and of `resize64`, a copy that went through 64 px, since copies
+by a generator of 64 px cannot be finer. Verdict, reason and each kind's fewest noticed copies are printed.
 
 Contact sheets of audits stay in --folder, which shows patients (mode 0700; a temporary folder by default). The same
 command goes on where it was interrupted. Writes benchmarks/results/generators-memorising.json.
@@ -18,7 +24,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -26,15 +34,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ethicclip.audits import AuditSettings, audit_leakage, prepare_real
 from ethicclip.audits.leakage import RealSide
+from ethicclip.audits.settings import REQUIRED_KINDS
 from ethicclip.cohorts import Cohort, read_cohort
 from ethicclip.errors import BadInputError
-from ethicclip.generation.diffusion import FitSettings, fit
+from ethicclip.generation.diffusion import DiffusionSettings, FitSettings, fit
 from ethicclip.generation.diffusion.folder import MANIFEST
+from ethicclip.generation.diffusion.making import DiffusionEngine
 from ethicclip.generation.diffusion.pictures import squared
-from ethicclip.generation.learning import from_cohort
+from ethicclip.generation.learning import LearningSet, from_cohort
 from ethicclip.imaging import list_images, read_image
 from ethicclip.pairs import open_images
 
@@ -120,6 +131,37 @@ def membership(learnt: Cohort, control: Cohort, samples: Path) -> dict[str, floa
     return {**found, "members": len(members), "others": len(others)}
 
 
+def shares(learning: LearningSet) -> dict[Any, float]:
+    """How common each leading condition is: what samples are asked for, so that they are like what was learnt."""
+    counts = Counter(known.conditions[0] for known in learning.known if known.conditions)
+    return {condition: count / counts.total() for condition, count in counts.items()}
+
+
+def released(generator: Path, reference: Cohort, control: Cohort, count: int, copies: int) -> dict[str, Any]:
+    """Draw a set and audit it with measured power; what the audit concludes, and from what."""
+    samples, out = generator.parent / "released", generator.parent / "released-audit"
+    if not (out / "verdict.json").is_file():
+        shutil.rmtree(samples, ignore_errors=True)
+        samples.mkdir()
+        asked = DiffusionSettings(
+            generator=str(generator), count=count, steps=10, guidance=1.0, sampling=shares(from_cohort(reference))
+        )
+        engine = DiffusionEngine(asked)
+        for number in range(count):
+            Image.fromarray(engine.image(number)).save(samples / f"{number:06d}.png")
+        settings = AuditSettings(
+            power_copies=copies,
+            required_kinds=(*REQUIRED_KINDS, f"resize{SIDE}"),
+            exchangeable=True,
+            text=False,
+            impostor_pictures=150,
+        )
+        audit_leakage(settings, open_images(samples), reference, control, out, workers=1)
+    document = json.loads((out / "verdict.json").read_text())
+    kept = {name: document[name] for name in ("verdict", "reason", "counts", "power")}
+    return {**kept, "samples": count, "copies_of_each_kind": copies}
+
+
 def main() -> None:
     """Fit both, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -129,8 +171,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--behaved-steps", type=int, default=1200, help="half of them on phantoms")
     parser.add_argument("--checks", type=int, default=4, help="audits of samples on the way")
+    parser.add_argument("--kinds", default="overfitted,behaved")
+    parser.add_argument("--released", type=int, default=200, help="samples of the behaved one audited with power")
+    parser.add_argument("--copies", type=int, default=16, help="planted copies of each kind for the power")
     parser.add_argument("--pictures", type=int, default=4, help="pictures of the overfitted generator")
-    parser.add_argument("--patients", type=int, default=24, help="patients on each side of the audits")
+    parser.add_argument("--patients", type=int, default=32, help="patients on each side; a PASS needs 30")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if not options.cohort.exists():
@@ -139,6 +184,7 @@ def main() -> None:
     samples, patients = (8, 6) if options.quick else (32, options.patients)
     lengths = {"overfitted": options.steps, "behaved": options.behaved_steps}
     if options.quick:
+        options.checks = 1
         lengths = dict.fromkeys(lengths, 12)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
@@ -152,7 +198,7 @@ def main() -> None:
             return prepare_real(AUDIT, reference, control, workers=1)
 
         result: dict[str, Any] = {"side": SIDE, "patients": patients, "steps": lengths}
-        for kind in ("overfitted", "behaved"):
+        for kind in options.kinds.split(","):
             learnt = reference.subset(range(options.pictures)) if kind == "overfitted" else reference
             settings = settings_of(kind, lengths[kind], max(1, lengths[kind] // options.checks), samples)
             try:
@@ -168,6 +214,17 @@ def main() -> None:
             )
             for row in rows:
                 print(f"{kind:>11s} step {row['step']}: {row['copies']} of {row['samples']} flagged, {row['verdict']}")
+        if "behaved" in result:
+            count, copies = (24, 2) if options.quick else (options.released, options.copies)
+            found = result["behaved"]["released"] = released(folder / "behaved", reference, control, count, copies)
+            print(f"{count} samples of the behaved generator: {found['verdict']}, {found['reason']}")
+            for one in found["power"]:
+                seen = one["recall"]
+                fewest = "none" if one["m"] is None else f"{one['m']} of {one['n']}"
+                print(
+                    f"{one['kind']:>14s}  recall {seen['estimate']:.2f} [{seen['low']:.2f}, {seen['high']:.2f}], "
+                    f"fewest noticed {fewest}"
+                )
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "generators-memorising.json").write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
 

@@ -76,8 +76,10 @@ def belongs(patient: str, eyes: str) -> bool:
     return {"development": part != 0, "validation": part == 1, "report-only": part == 0, "all": True}[eyes]
 
 
-def ask(question: Question, run: Path, data: Path, eyes: str, language: str) -> dict[str, Any]:
-    """One question's figure, its interval and what single statistics score."""
+def ask(
+    question: Question, run: Path, data: Path, eyes: str, language: str, *, single_statistics: bool = True
+) -> dict[str, Any]:
+    """One question's figure, its interval and, where asked for, what single statistics score."""
     folder = data / question.collection
     table = question.rows(pd.read_csv(folder / "cohort.csv", dtype=str))
     table = table[[belongs(patient, eyes) for patient in table["patient_id"]]]
@@ -86,7 +88,12 @@ def ask(question: Question, run: Path, data: Path, eyes: str, language: str) -> 
         path = Path(scratch) / "cohort.csv"
         table.to_csv(path, index=False)
         settings = EvaluateSettings(
-            label_column="answer", classes=question.classes, figures=False, language=language, prompt_kind="both"
+            label_column="answer",
+            classes=question.classes,
+            figures=False,
+            language=language,
+            prompt_kind="both",
+            single_statistics=single_statistics,
         )
         metrics = evaluate(
             settings, load(run), read_cohort(path), Path(scratch) / "out", progress=console_progress()
@@ -94,7 +101,7 @@ def ask(question: Question, run: Path, data: Path, eyes: str, language: str) -> 
     found = metrics[question.metric]
     singles = {
         name: one[question.metric]["estimate"]
-        for name, one in metrics["single_statistics"]["by_statistic"].items()
+        for name, one in metrics.get("single_statistics", {}).get("by_statistic", {}).items()
         if question.metric in one
     }
     return {
