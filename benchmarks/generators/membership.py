@@ -6,8 +6,8 @@
 Of each kind several generators are fitted, each to a random half of one pool of patients (one picture each), and each
 is attacked in turn with the others as shadows, so that every patient has a reference of its own. Kinds:
 
-  overfitted  diffusion, 8 of 16 patients, no phantoms, 200 steps of 4: learns by heart
-  moderate    diffusion, 48 of 96 patients, phantoms first, then 200 steps of 8
+  overfitted  diffusion, half of 16 patients, no phantoms, 200 steps of 4: learns by heart
+  moderate    diffusion, half of 96 patients, phantoms first, then 200 steps of 8
   private     the same phantoms, then DP-SGD at epsilon 8 with the patient as unit
   evolution   a recipe by votes at epsilon 3 (patient), attacked through its phantoms
 
@@ -51,7 +51,7 @@ from ethicclip.generation.diffusion import DiffusionSettings, FitSettings, fit
 from ethicclip.generation.diffusion.conditions import vector
 from ethicclip.generation.diffusion.folder import MANIFEST
 from ethicclip.generation.diffusion.making import DiffusionEngine
-from ethicclip.generation.diffusion.network import denoising_losses
+from ethicclip.generation.diffusion.network import build_schedule, denoising_losses
 from ethicclip.generation.diffusion.pictures import squared
 from ethicclip.generation.evolution import EvolutionSettings, evolve
 from ethicclip.generation.evolution.evolving import RECIPE_FILE
@@ -129,10 +129,10 @@ def samples_of_network(out: Path, pool: LearningSet, count: int, seed: int) -> A
 
 def losses_of_network(out: Path, pool: LearningSet, pictures: Any) -> Scores:
     """Minus the mean log loss of each picture, over fixed times and noise; float64 (pictures,)."""
-    from diffusers import DDPMPipeline
+    from diffusers import UNet2DModel
 
-    pipeline = DDPMPipeline.from_pretrained(str(out), local_files_only=True, use_safetensors=True)
-    network = pipeline.unet.eval()
+    network = UNet2DModel.from_pretrained(out / "unet", use_safetensors=True, low_cpu_mem_usage=False).eval()
+    schedule = build_schedule()
     given = torch.from_numpy(pictures.transpose(0, 3, 1, 2)).float().div(127.5).sub(1.0)
     said = torch.from_numpy(np.stack([vector(known) for known in pool.known]))
     total = torch.zeros(len(given), dtype=torch.float64)
@@ -142,7 +142,7 @@ def losses_of_network(out: Path, pool: LearningSet, pictures: Any) -> Scores:
             for at in TIMES:
                 times = torch.full((len(given),), at)
                 losses = [
-                    denoising_losses(network, pipeline.scheduler, *(one[start : start + 32] for one in
+                    denoising_losses(network, schedule, *(one[start : start + 32] for one in
                                      (given, said, times, noise)), 5.0)
                     for start in range(0, len(given), 32)
                 ]  # fmt: skip
@@ -231,7 +231,7 @@ def main() -> None:
     kinds = [kind for kind in KINDS if kind.name in options.kinds.split(",")]
     if options.quick:
         options.samples = 16
-        short = {"steps": 2, "pretrain_steps": 0}
+        short = {"steps": 2, "pretrain_steps": 0, "batch_size": 2}
         kinds = [
             Kind(name=kind.name, patients=12, generators=4, settings=kind.settings and {**kind.settings, **short},
                  evolution=kind.evolution and {**kind.evolution, "votes": 1})
