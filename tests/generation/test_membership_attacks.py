@@ -72,10 +72,20 @@ def test_a_generator_that_knows_nobody_gives_nothing_away(attacks: ModuleType) -
     assert figures["auc"]["low"] < 0.5 < figures["auc"]["high"]
 
 
-def test_a_picture_is_compared_with_generators_that_did_not_see_it(attacks: ModuleType) -> None:
-    """Three generators, two pictures: 5 less the mean of the others that did not see it."""
+def test_a_picture_is_compared_with_as_many_generators_that_saw_it_as_not(attacks: ModuleType) -> None:
+    """Four generators, two pictures: the mean of one other that did not see the picture is taken off."""
     scores = np.array([[5.0, 1.0], [2.0, 4.0], [4.0, 0.0], [9.0, 7.0]])
     inside = np.array([[True, False], [False, True], [False, False], [True, True]])
     found = attacks.difference(scores, inside)
-    assert found[0].tolist() == [5.0 - 3.0, 1.0 - 0.0]
-    assert found[1].tolist() == [2.0 - 4.0, 4.0 - 0.5]
+    assert found[0].tolist() == [5.0 - 2.0, 1.0 - 0.0]
+    assert found[3].tolist() == [9.0 - 2.0, 7.0 - 1.0]
+
+
+@pytest.mark.parametrize("attack", ["difference", "ratios"])
+def test_scores_without_any_memory_are_at_chance(attacks: ModuleType, attack: str) -> None:
+    """Few shadows, many patients: with unequal sides LiRA would stand at 0.35 here."""
+    inside = shadow_halves(2000, 4, 3)
+    scores = np.random.default_rng(1).normal(size=inside.shape)
+    figures = attacks.figures(getattr(attacks, attack)(scores, inside), inside, rounds=50, seed=0)
+    assert figures["auc"]["estimate"] == pytest.approx(0.5, abs=0.02)
+    assert figures["tpr_at_0.1"]["estimate"] == pytest.approx(0.1, abs=0.02)

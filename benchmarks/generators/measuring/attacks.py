@@ -37,29 +37,44 @@ def log_density(distances: Scores, width: float) -> Scores:
 
 
 def difference(scores: Scores, inside: Flags) -> Scores:
-    """Each generator's score less the mean of those that did not see the picture.
+    """Each generator's score less the mean of others that did not see the picture.
 
     Calibration as in GAN-Leaks and in Watson et al. 2022 (2111.08440).
 
     Args:
         scores: float64 (generators, pictures).
-        inside: Which generator saw which picture, bool (generators, pictures).
+        inside: Which generator saw which picture, bool (generators, pictures); each was seen by half of them.
     """
-    found = np.empty_like(scores)
-    for number in range(len(scores)):
-        others = np.arange(len(scores)) != number
-        unseen = others[:, None] & ~inside
-        found[number] = scores[number] - (scores * unseen).sum(0) / unseen.sum(0)
-    return found
+    return np.stack([one - _others(scores, inside, number)[1].mean(0) for number, one in enumerate(scores)])
 
 
 def ratios(scores: Scores, inside: Flags) -> Scores:
-    """LiRA's log-likelihood ratio under each generator, the others being the shadows."""
-    found = np.empty_like(scores)
-    for number in range(len(scores)):
-        others = np.arange(len(scores)) != number
-        found[number] = likelihood_ratios(scores[number], scores[others], inside[others])
-    return found
+    """LiRA's log-likelihood ratio under each generator, the others being the shadows; arguments as `difference`."""
+    found = []
+    for number, one in enumerate(scores):
+        seen, unseen = _others(scores, inside, number)
+        side = np.zeros((2 * len(seen), scores.shape[1]), dtype=np.bool_)
+        side[: len(seen)] = True
+        found.append(likelihood_ratios(one, np.concatenate([seen, unseen]), side))
+    return np.stack(found)
+
+
+def _others(scores: Scores, inside: Flags, number: int) -> tuple[Scores, Scores]:
+    """Scores of each picture under other generators that saw it and that did not, as many of each.
+
+    Where half of all saw a picture, the others hold one less on the side of generator `number` itself. A mean of fewer
+    scores is a noisier one, so that unequal sides would tell members from non-members without any memory (below
+    chance, for LiRA): one of the larger side is left out.
+    """
+    others = np.delete(np.arange(len(scores)), number)
+    # From the next one on, so that it is not always the same generator that is left out.
+    others = np.roll(others, -number)
+    each = len(scores) // 2 - 1
+    sides = []
+    for side in (inside[others], ~inside[others]):
+        rows = others[np.argsort(~side, axis=0, kind="stable")[:each]]
+        sides.append(np.take_along_axis(scores, rows, axis=0))
+    return sides[0], sides[1]
 
 
 def figures(scores: Scores, inside: Flags, *, rounds: int, seed: int) -> dict[str, Any]:
