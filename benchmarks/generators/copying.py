@@ -1,9 +1,9 @@
 """How often a diffusion model gives its pictures back: share of samples that are copies, by steps and by set size.
 
     python benchmarks/generators/copying.py [--quick] [--cohort ../shared/data/odir] [--work DIR]
-        [--pictures 1,4,16,64] [--steps 450] [--checks 3] [--batch 2] [--samples 16] [--patients 24]
+        [--pictures 1,4,16,64] [--steps 480] [--checks 3] [--batch 4] [--samples 16] [--patients 40] [--side 48]
 
-One network (UNet, 16 channels, 64 px), one schedule, one seed; only the number of reference pictures that it learns
+One network (UNet, 16 channels, 48 px), one schedule, one seed; only the number of reference pictures that it learns
 from differs. No phantoms come first, nothing is mirrored, repeats are kept: the shortest way to learning by heart. At
 each check samples are drawn as `fit-generator --control` draws them. All samples of all checks are then audited
 together, once, by the rule of `audit-leakage` (descriptor local, no measured power) against reference and control: both
@@ -113,17 +113,18 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, default=Path("../shared/data/odir"))
     parser.add_argument("--work", type=Path, help="keep generators and audit here, and go on from it")
     parser.add_argument("--pictures", default="1,4,16,64", help="set sizes")
-    parser.add_argument("--steps", type=int, default=450)
+    parser.add_argument("--steps", type=int, default=480)
     parser.add_argument("--checks", type=int, default=3, help="checks of each generator")
-    parser.add_argument("--batch", type=int, default=2, help="pictures a step")
+    parser.add_argument("--batch", type=int, default=4, help="pictures a step")
     parser.add_argument("--samples", type=int, default=16, help="samples a check")
-    parser.add_argument("--patients", type=int, default=24, help="patients on each side of the audit")
+    parser.add_argument("--patients", type=int, default=40, help="patients on each side of the audit")
+    parser.add_argument("--side", type=int, default=48, help="pixels; under 48 the audit misses worn copies (sizes.py)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if not options.cohort.exists():
         print(f"not run: {options.cohort} is not there")
         return
-    side = 32 if options.quick else SHAPE["size"]
+    side = 32 if options.quick else options.side
     sizes = [int(one) for one in options.pictures.split(",")]
     steps, checks, samples, patients = options.steps, options.checks, options.samples, options.patients
     if options.quick:
