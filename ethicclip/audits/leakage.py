@@ -106,16 +106,16 @@ def audit_leakage(
         )
     sought = sought_in(reference, control, settings.report_column)
     cache = EmbeddingCache(out / EMBEDDINGS, None if reuse is None else reuse / EMBEDDINGS)
-    if any(name.learned for name in settings.descriptors):
-        prepare_folder(out)
-    if real is None:
-        real = prepare_real(settings, reference, control, cache=cache, workers=workers, progress=progress)
-    elif not real.serves(settings, reference, control):
+    if real is not None and not real.serves(settings, reference, control):
         raise UsageError(
             "the real side was prepared for other settings or cohorts",
             next_step="Prepare it with the settings, reference and control of this audit.",
         )
-    learned = real.learned
+    learned = real.learned if real is not None else _learned(settings)
+    if learned:
+        prepare_folder(out)
+    if real is None:
+        real = RealSide(settings, reference, control, learned, cache, workers=workers, progress=progress)
     described = with_embeddings(
         describe(synthetic, real.recipe, what="the synthetic set", workers=workers, progress=progress),
         synthetic,
@@ -210,8 +210,11 @@ def prepare_real(
     Raises:
         BadInputError: Pictures cannot be read.
     """
-    learned = [load_descriptor(name, side=settings.torchscript_side) for name in settings.descriptors if name.learned]
-    return RealSide(settings, reference, control, learned, cache, workers=workers, progress=progress)
+    return RealSide(settings, reference, control, _learned(settings), cache, workers=workers, progress=progress)
+
+
+def _learned(settings: AuditSettings) -> tuple[LearnedDescriptor, ...]:
+    return tuple(load_descriptor(name, side=settings.torchscript_side) for name in settings.descriptors if name.learned)
 
 
 class RealSide:
