@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "fit-generator"
 
-_DIFFUSION_ONLY = ("steps", "pretrain_steps", "batch_size", "stop_on_leak", "reference", "control")
+_DIFFUSION_ONLY = ("start", "steps", "pretrain_steps", "batch_size", "stop_on_leak", "reference", "control")
 
 
 def command(
@@ -32,9 +32,14 @@ def command(
     size: Annotated[
         int | None, typer.Option("--size", help="Side of a picture in pixels.", show_default="64; evolution 128")
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--start", help="Generator whose weights and shape it begins with.", show_default="fresh weights"),
+    ] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Steps on the cohort.", show_default="4000")] = None,
     pretrain_steps: Annotated[
-        int | None, typer.Option("--pretrain-steps", help="Steps on phantoms before that.", show_default="2000")
+        int | None,
+        typer.Option("--pretrain-steps", help="Steps on phantoms before that.", show_default="2000; none with --start"),
     ] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures a step.", show_default="16")] = None,
     epsilon: Annotated[
@@ -71,9 +76,11 @@ def command(
 
     diffusion: a conditional network, first on phantoms, then on the cohort; saved as a diffusers pipeline. It can learn
     its pictures by heart: with --control, samples are audited for copies on the way, and --stop-on-leak exits 10. With
-    --epsilon the steps on the cohort are DP-SGD, and the folder holds a privacy statement. --set autoencoder=FOLDER
-    learns in the latent space of a diffusers AutoencoderKL that you bring. Several processes share every batch under
-    `torchrun --nproc-per-node N -m ethicclip fit-generator ...`.
+    --epsilon the steps on the cohort are DP-SGD, and the folder holds a privacy statement; --set
+    privacy.trained=attention lets few weights learn, under less noise. --start goes on from a generator, such as one
+    fitted to phantoms (`ethicclip fit-generator PAIRS`), so that several cohorts pay once for what they share. --set
+    autoencoder=FOLDER learns in the latent space of a diffusers AutoencoderKL that you bring. Several processes share
+    every batch under `torchrun --nproc-per-node N -m ethicclip fit-generator ...`.
 
     evolution: patients cast noisy votes for the phantom's parameters (Private Evolution); no network is trained. The
     recipe is a small file with its privacy statement, for `ethicclip generate --config`.
@@ -87,6 +94,7 @@ def command(
         "delta": delta,
         "unit": unit,
         "budget": budget,
+        "start": start,
         "steps": steps,
         "pretrain_steps": pretrain_steps,
         "batch_size": batch_size,
@@ -118,6 +126,7 @@ def command(
         asked: dict[str, object] = {
             **common,
             "privacy": private or None,
+            "start": None if start is None else str(start),
             "steps": steps,
             "pretrain_steps": pretrain_steps,
             "batch_size": batch_size,
@@ -199,6 +208,8 @@ def perform_diffusion(
         if settings.autoencoder is not None:
             brought = Path(settings.autoencoder)
             run.use(artifact_of_folder(brought, kind="autoencoder", alias=brought.name))
+        if settings.start is not None:
+            run.use(file_artifact("generator", Path(settings.start) / "ethicclip_generator.json"))
         watch = None
         if control is not None:
             seen, unseen = real_sides(reference or source, control)

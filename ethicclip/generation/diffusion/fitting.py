@@ -42,11 +42,13 @@ from ethicclip.generation.diffusion.pictures import Shelf, phantom_shelf, shelf_
 from ethicclip.generation.diffusion.private import PrivateFit, terms_of
 from ethicclip.generation.diffusion.settings import FitSettings
 from ethicclip.generation.diffusion.sheet import sample_sheet
+from ethicclip.generation.diffusion.starting import of_start, open_start
 from ethicclip.generation.diffusion.trainer import Trainer
 from ethicclip.generation.diffusion.watching import Watch, Watching
 from ethicclip.generation.learning import LearningSet, refuse_empty
 from ethicclip.generation.phantom import GENERATOR
 from ethicclip.interruption import stop_requests
+from ethicclip.pairs import Origin
 from ethicclip.privacy import PrivacyStatement
 from ethicclip.privacy.statement import FILE as STATEMENT_FILE
 from ethicclip.privacy.units import units_of
@@ -70,6 +72,7 @@ class FitResult:
         left_out: Pictures that repeated an earlier one.
         parameters: Weights of the network.
         autoencoder: Name and sha256 of the autoencoder in whose space it learnt.
+        start: Name, sha256, origin and licence of the generator that it began with.
         stopped_on_leak: Whether a check found copies and the run ended there.
         copy_rates: (step, copies, samples) of each check.
         statement: Of a private run.
@@ -83,6 +86,7 @@ class FitResult:
     left_out: int
     parameters: int
     autoencoder: dict[str, str] | None
+    start: dict[str, str] | None
     stopped_on_leak: bool
     copy_rates: tuple[tuple[int, int, int], ...]
     statement: PrivacyStatement | None
@@ -99,6 +103,7 @@ class FitResult:
             "left_out": self.left_out,
             "parameters": self.parameters,
             "autoencoder": self.autoencoder,
+            "start": self.start,
             "stopped_on_leak": self.stopped_on_leak,
             "copies": [{"step": step, "copies": found, "samples": of} for step, found, of in self.copy_rates],
             "privacy": None if self.statement is None else self.statement.to_json(),
@@ -116,6 +121,7 @@ class FitResult:
         lines += [f"step {step}: {found} of {of} samples flagged as copies" for step, found, of in self.copy_rates]
         if self.stopped_on_leak:
             lines.append("stopped: the last check found copies. Do not release samples of this generator.")
+        lines += [] if self.start is None else [of_start(self.start)]
         lines += [] if self.autoencoder is None else [of_autoencoder(self.autoencoder)]
         lines += [] if self.statement is None else list(self.statement.lines())
         lines.append(
@@ -151,10 +157,11 @@ def fit(
         progress: Where to report.
 
     Raises:
-        BadInputError: An empty set, pictures that cannot be read, a folder in use, a broken autoencoder.
+        BadInputError: An empty set, pictures that cannot be read, a folder in use, a broken autoencoder or start.
         UsageError: A private fit that is to be watched or has several processes, an epsilon out of reach or over the
-            joint budget, a batch that processes cannot share, or a size that does not fit the autoencoder.
-        IntegrityError: The account of a private fit is gone or was edited.
+            joint budget, a batch that processes cannot share, a size that does not fit the autoencoder, a start of
+            another shape or space, or one that learnt real eyes for a private fit.
+        IntegrityError: The account of a private fit is gone or was edited, or a start is not as it was written.
         StorageError: Memory or disk ran out.
         KeyboardInterrupt: The run was asked to stop; a checkpoint was written.
     """
@@ -203,6 +210,8 @@ def _fit(
             next_step="Start it without torchrun.",
         )
     share = processes.share(settings.batch_size, "pictures")
+    start = None if settings.start is None else open_start(Path(settings.start))
+    settings = settings if start is None else start.shaped(settings)
     autoencoder = None if settings.autoencoder is None else open_autoencoder(Path(settings.autoencoder), device)
     side = settings.size if autoencoder is None else latent_side(settings, autoencoder)
     if settings.privacy is not None:
@@ -210,20 +219,25 @@ def _fit(
         units = units_of(learning.patient_ids, settings.privacy.unit)
         terms_of(settings, settings.privacy, units=len(units), data="")
     lineage = None if autoencoder is None else autoencoder.lineage()
+    if start is not None:
+        start.check_space(None if lineage is None else lineage["sha256"])
+    began = None if start is None else start.lineage()
+    origin = learning.origin if start is None or start.origin is Origin.SYNTHETIC else start.origin
     told = None if private else len(learning)
     identity = {
         "schema": SCHEMA,
         "settings": settings.resolved(),
-        "data": {"origin": str(learning.origin), "alias": learning.alias, "pictures": told},
+        "data": {"origin": str(origin), "alias": learning.alias, "pictures": told},
         "licence": learning.licence,
         "autoencoder": lineage,
+        "start": began,
     }
     restricted = claim(out, identity, resume=resume) if processes.first else out / RESTRICTED
     processes.wait()
     # A picture that goes because another patient's is there would move more than one patient's worth.
     repeats_go = settings.deduplicate and settings.steps > 0 and not private
     kept = learning.without_duplicates(progress=progress) if repeats_go else learning
-    trainer = Trainer(settings, device, autoencoder, side, share, processes)
+    trainer = Trainer(settings, device, autoencoder, side, share, processes, start)
     resumed_from = trainer.restore(restricted / CHECKPOINTS)
     before = settings.pretrain_steps
     account = (
@@ -234,6 +248,7 @@ def _fit(
             keys=keys or KeyStore.default(),
             budget=budget,
             autoencoder=autoencoder,
+            start=start,
             resumed=max(0, resumed_from - before) if resume else None,
         )
         if private
@@ -292,6 +307,7 @@ def _fit(
         left_out=len(learning) - len(kept),
         parameters=sum(one.numel() for one in trainer.network.parameters()),
         autoencoder=lineage,
+        start=began,
         stopped_on_leak=stopped,
         copy_rates=watching.found,
         statement=said,
@@ -386,7 +402,8 @@ def _card(document: dict[str, Any], learning: LearningSet) -> str:
         if document["differential_privacy"] is None
         else "Its differential privacy is stated in privacy.json."
     )
-    through = "" if document["autoencoder"] is None else f" {of_autoencoder(document['autoencoder'])}"
+    through = "" if document["start"] is None else f" {of_start(document['start'])}"
+    through += "" if document["autoencoder"] is None else f" {of_autoencoder(document['autoencoder'])}"
     return (
         "# A diffusion generator of fundus photographs\n\n"
         f"Fitted to {learnt} of origin {origin} by EthicCLIP {__version__}, "

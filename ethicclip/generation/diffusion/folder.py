@@ -12,8 +12,8 @@ SCHEMA = "ethicclip/generator/1"
 MANIFEST = "ethicclip_generator.json"
 RESTRICTED = "restricted"
 CHECKPOINTS = "checkpoints"
-_PARTS = ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors",
-          "scheduler/scheduler_config.json")  # fmt: skip
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+_PARTS = ("model_index.json", "unet/config.json", WEIGHTS, "scheduler/scheduler_config.json")
 _LATENT_PARTS = ("vqvae/config.json", "vqvae/diffusion_pytorch_model.safetensors")
 
 

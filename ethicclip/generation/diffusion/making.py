@@ -17,6 +17,7 @@ from ethicclip.generation.diffusion.folder import MANIFEST, of_autoencoder
 from ethicclip.generation.diffusion.hub import located
 from ethicclip.generation.diffusion.opening import open_generator
 from ethicclip.generation.diffusion.settings import DiffusionSettings
+from ethicclip.generation.diffusion.starting import of_start
 from ethicclip.generation.generating import GenerateResult
 from ethicclip.generation.learning import Known
 from ethicclip.generation.marking import TRAINED, encode_marked, marking_of
@@ -198,8 +199,10 @@ def privacy_of(settings: DiffusionSettings) -> dict[str, Any] | None:
 
 
 def _whose(settings: DiffusionSettings) -> str:
-    lineage = _manifest(settings).get("autoencoder")
-    through = "" if lineage is None else " " + of_autoencoder(lineage)
+    said = _manifest(settings)
+    start, lineage = said.get("start"), said.get("autoencoder")
+    through = "" if start is None else " " + of_start(start)
+    through += "" if lineage is None else " " + of_autoencoder(lineage)
     return _whose_network(settings) + through
 
 

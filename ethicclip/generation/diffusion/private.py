@@ -8,6 +8,7 @@ Units are Poisson-sampled; the account is written before the step; what is measu
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from ethicclip.generation.diffusion.latent import Autoencoder, LatentShelf
 from ethicclip.generation.diffusion.network import denoising_losses
 from ethicclip.generation.diffusion.pictures import Shelf
 from ethicclip.generation.diffusion.settings import FitPrivacy, FitSettings
+from ethicclip.generation.diffusion.starting import Start, of_start
 from ethicclip.generation.learning import LearningSet
 from ethicclip.generation.phantom import GENERATOR
 from ethicclip.privacy import Account, Budget, GeneratorMechanism, PrivacyStatement, Purpose, Terms, Unit, noise_for
@@ -36,6 +38,8 @@ from ethicclip.provenance import KeyStore
 
 ACCOUNT_FILE = "account.json"
 _CHUNK_ROWS = 64
+_ATTENTION = re.compile(r"\battentions\.|\btime_emb_proj\.")
+"""Weights that `trained=attention` trains; conditions reach a UNet through the projections of its time embedding."""
 
 
 class Stepper(Protocol):
@@ -70,6 +74,7 @@ class PrivateFit:
         keys: Seal account and budget.
         budget: Joint budget in which the run is reserved.
         autoencoder: In whose space the network learns; it is taken as public.
+        start: The generator that the fit began with; it is taken as public.
         resumed: Private steps that the last checkpoint knows of; None for a new run.
         entropy: Where coins and noise come from.
 
@@ -89,6 +94,7 @@ class PrivateFit:
         budget: Path | None,
         resumed: int | None,
         autoencoder: Autoencoder | None = None,
+        start: Start | None = None,
         entropy: Entropy = os.urandom,
     ) -> None:
         private = settings.privacy
@@ -104,7 +110,7 @@ class PrivateFit:
             if resumed is not None and (path.exists() or resumed)
             else Account.begin(path, self.terms, keys)
         )
-        self._keys, self._budget, self._autoencoder = keys, budget, autoencoder
+        self._keys, self._budget, self._autoencoder, self._start = keys, budget, autoencoder, start
         if budget is not None:
             event = self.terms.event(self.terms.allowed_steps)
             what = f"diffusion on {learning.alias}"
@@ -185,7 +191,7 @@ class PrivateFit:
         return float(found[0].sum()) / self._private.multiplicity
 
     def _choose(self, stepper: Stepper) -> None:
-        """Train what can be clipped by unit, freeze the rest."""
+        """Train what was asked for and can be clipped by unit, freeze the rest."""
         named = list(stepper.network.named_parameters())
         random = torch.Generator().manual_seed(0)
         probe = torch.randn(1, *_shape(stepper.network), generator=random).to(stepper.device)
@@ -198,8 +204,9 @@ class PrivateFit:
 
         able = clippable_parameters([weight for _, weight in named], run)
         for (name, weight), possible in zip(named, able, strict=True):
-            weight.requires_grad_(possible)
-            if possible:
+            learns = possible and (self._private.trained == "all" or bool(_ATTENTION.search(name)))
+            weight.requires_grad_(learns)
+            if learns:
                 self._parameters.append(weight)
             else:
                 self._frozen.append(name)
@@ -209,12 +216,11 @@ class PrivateFit:
         if self._budget is not None:
             Budget(self._budget, self._keys).settle(self.account.number, self.account.steps)
         private = self._private
-        trained = sum(one.numel() for one in self._parameters)
-        public = [
-            f"phantoms of {GENERATOR}, {self._settings.pretrain_steps} steps before the first patient was seen"
-            if self._settings.pretrain_steps
-            else f"fresh weights of seed {self._settings.seed}"
-        ]
+        trained, start = sum(one.numel() for one in self._parameters), self._start
+        public = [f"fresh weights of seed {self._settings.seed}" if start is None else of_start(start.lineage())]
+        if self._settings.pretrain_steps:
+            steps = self._settings.pretrain_steps
+            public.append(f"phantoms of {GENERATOR}, {steps} steps before the first patient was seen")
         if self._autoencoder is not None:
             public.append(f"the autoencoder {self._autoencoder.name} (sha256 {self._autoencoder.digest})")
         return statement(
@@ -230,12 +236,12 @@ class PrivateFit:
             normaliser=float(self._settings.batch_size),
             origins=[self._origin],
             rate_configured=private.sample_rate is not None,
-            trained=f"{trained:,} weights of the UNet",
+            trained=f"{trained:,} weights of the UNet" + (", attention" if private.trained == "attention" else ""),
             frozen=self._frozen,
             public_inputs=public,
             tuning=private.tuning,
             canaries=0,
-            caveats=_caveats(private, latent=self._autoencoder is not None),
+            caveats=_caveats(private, latent=self._autoencoder is not None, started=start is not None),
             data=PICTURES,
         )
 
@@ -273,8 +279,13 @@ def _shape(network: Any) -> tuple[int, int, int]:
     return int(network.config.in_channels), side, side
 
 
-def _caveats(private: FitPrivacy, *, latent: bool) -> list[str]:
+def _caveats(private: FitPrivacy, *, latent: bool, started: bool) -> list[str]:
     lines = []
+    if started:
+        lines.append(
+            "The generator that the fit began with is taken as public. If its pictures were drawn by a generator that "
+            "had learnt these patients, it carries them, and this epsilon does not cover that."
+        )
     if latent:
         lines.append(
             "The autoencoder is taken as public: it was brought, and is part of the generator. If it learnt pictures "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -29,6 +30,8 @@ class FitPrivacy(Settings):
         multiplicity: Draws of picture, time and noise whose mean gradient is a unit's; more make it less noisy and cost
             time, not privacy.
         sample_rate: Poisson rate q; None takes batch_size over the number of units, which declares that number public.
+        trained: What learns from patients: "all" weights, or the layers of "attention" and the projections of time and
+            conditions alone, some of the weights and so some of the noise (Liu et al. 2023, 2305.15759).
         tuning: What the statement says of how the other settings were chosen.
     """
 
@@ -38,6 +41,7 @@ class FitPrivacy(Settings):
     max_grad_norm: float = Field(default=1.0, gt=0)
     multiplicity: int = Field(default=4, ge=1, le=64)
     sample_rate: float | None = Field(default=None, gt=0)
+    trained: Literal["all", "attention"] = "all"
     tuning: Tuning = "not stated"
 
 
@@ -53,7 +57,9 @@ class FitSettings(Settings):
         channels: Width of the network's first level; the others are multiples of it.
         multipliers: Widths of the levels over `channels`; the last two levels attend.
         layers: Residual blocks a level.
-        pretrain_steps: Steps on phantoms before the cohort is seen; they cost no patient's privacy.
+        start: Folder of a finished generator whose weights and shape the fit begins with.
+        pretrain_steps: Steps on phantoms before the cohort is seen; they cost no patient's privacy. None with `start`,
+            unless you ask for some.
         pretrain_phantoms: How many phantoms that is.
         steps: Steps on the cohort.
         batch_size: Pictures a step.
@@ -81,6 +87,7 @@ class FitSettings(Settings):
     channels: int = Field(default=64, ge=16, le=512, multiple_of=16)
     multipliers: tuple[int, ...] = Field(default=(1, 2, 2, 4), min_length=2, max_length=4)
     layers: int = Field(default=2, ge=1, le=4)
+    start: str | None = Field(default=None, min_length=1)
     pretrain_steps: int = Field(default=2000, ge=0)
     pretrain_phantoms: int = Field(default=2000, ge=1)
     steps: int = Field(default=4000, ge=0)
@@ -113,11 +120,20 @@ class FitSettings(Settings):
         return self.autoencoder is not None
 
     def resolved(self) -> dict[str, Any]:
-        """All values as JSON types; of the autoencoder its name only, since papers carry no path."""
+        """All values as JSON types; of folders their names only, since papers carry no path."""
         found = super().resolved()
-        if self.autoencoder is not None:
-            found["autoencoder"] = Path(self.autoencoder).name
+        for name in ("autoencoder", "start"):
+            if found[name] is not None:
+                found[name] = Path(found[name]).name
         return found
+
+    @model_validator(mode="before")
+    @classmethod
+    def _after_a_start(cls, values: Any) -> Any:
+        """Who starts from a generator has phantoms behind them."""
+        if isinstance(values, Mapping) and values.get("start") is not None:
+            return {"pretrain_steps": 0, **values}
+        return values
 
     @model_validator(mode="after")
     def _one_space(self) -> Self:
@@ -141,6 +157,12 @@ class FitSettings(Settings):
             raise ValueError("steps and pretrain_steps are both 0: nothing would be learnt")
         if self.privacy is not None and (self.steps < 1 or self.stop_on_leak or self.precision == "bf16"):
             raise ValueError("a private fit needs steps, computes in fp32, and does not stop by looking at patients")
+        private, fresh = self.privacy, self.pretrain_steps == 0 and self.start is None
+        if private is not None and private.trained == "attention" and fresh:
+            raise ValueError(
+                "privacy.trained=attention leaves most weights as they are, and they would be fresh: give "
+                "pretrain_steps or start"
+            )
         return self
 
 

@@ -22,6 +22,7 @@ from ethicclip.generation.diffusion.loading import quiet
 from ethicclip.generation.diffusion.network import build_network, build_schedule, denoising_losses
 from ethicclip.generation.diffusion.pictures import Shelf, draw_step
 from ethicclip.generation.diffusion.settings import FitSettings
+from ethicclip.generation.diffusion.starting import Start
 from ethicclip.processes import Processes
 
 _LONGEST_GRADIENT = 1.0
@@ -37,6 +38,7 @@ class Trainer:
         side: Of what the network denoises.
         share: This process' part of every batch.
         processes: Who shares.
+        start: The generator whose weights are the first ones; fresh ones without.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Trainer:
         side: int,
         share: slice,
         processes: Processes,
+        start: Start | None = None,
     ) -> None:
         half = settings.precision == "bf16" or (
             settings.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -58,6 +61,8 @@ class Trainer:
         self.schedule = build_schedule()
         channels = 3 if autoencoder is None else autoencoder.channels
         network = build_network(settings, settings.seed, channels=channels, side=side)
+        if start is not None:
+            start.load(network)
         self.network: Any = network.to(device, memory_format=torch.channels_last)
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=1e-4, betas=(0.9, 0.99)
