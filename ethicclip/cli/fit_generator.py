@@ -199,6 +199,7 @@ def perform_diffusion(
     from ethicclip.cli.copy_checks import copy_check, real_sides
     from ethicclip.cli.recording import cohort_artifact, file_artifact, learning_artifact, record_privacy, recorded
     from ethicclip.generation.diffusion import fit
+    from ethicclip.generation.diffusion.starting import open_start
     from ethicclip.provenance.artifacts import artifact_of_folder
 
     if not writes():
@@ -209,7 +210,7 @@ def perform_diffusion(
             brought = Path(settings.autoencoder)
             run.use(artifact_of_folder(brought, kind="autoencoder", alias=brought.name))
         if settings.start is not None:
-            run.use(file_artifact("generator", Path(settings.start) / "ethicclip_generator.json"))
+            run.use(file_artifact("generator", open_start(Path(settings.start)).manifest))
         watch = None
         if control is not None:
             seen, unseen = real_sides(reference or source, control)

@@ -34,6 +34,7 @@ OPTIONS = {
         "--out",
         "--engine",
         "--size",
+        "--start",
         "--steps",
         "--pretrain-steps",
         "--batch-size",

@@ -72,6 +72,21 @@ def test_an_autoencoder_goes_along_in_the_ledger(world: World, tmp_path: Path) -
     assert used["autoencoder"].id == "sha256:" + document["autoencoder"]["sha256"]
 
 
+def test_a_start_goes_along_in_the_ledger(fitted: Path, world: World, tmp_path: Path) -> None:
+    """Who withdraws is told of the generator, and of the one that began with it, whatever that one learnt then."""
+    world.call("generate", "--count", 2, "--size", 128, "--out", tmp_path / "phantoms")
+    begun = ["fit-generator", tmp_path / "phantoms", "--start", fitted, "--steps", 1, "--batch-size", 2]
+    answer = world.call(*begun, "--out", tmp_path / "later", "--json")
+    assert answer.code == 0, answer.err
+    document = json.loads((tmp_path / "later" / "ethicclip_generator.json").read_text())
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    assert document["start"] == answer.json()["start"] and document["start"]["name"] == fitted.name
+    run = [run for run in read_ledger(world.ledger).runs if run.verb == "fit-generator"][-1]
+    patient = (world.root / "population" / "cohort.csv").read_text().splitlines()[1].split(",")[1]
+    told = world.call("withdraw", patient, "--json").out
+    assert run.run_id in told
+
+
 PLANTED = (1, 4)
 
 
@@ -178,6 +193,7 @@ def places(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 ODD = ("--size", 100, "--count", 1)
+ATTENTION = ("--epsilon", 3, "--pretrain-steps", 0, "--set", "privacy.trained=attention")
 TINY = ("--batch-size", 4, "--steps", 100)
 
 
@@ -202,6 +218,8 @@ TINY = ("--batch-size", 4, "--steps", 100)
         (2, "multiple of 8", ["generate", "--engine", "diffusion", "--generator", "{broken}", *ODD]),
         (2, "no noise reaches epsilon 1e-05", ["fit-generator", "{population}", "--epsilon", 1e-5, *TINY]),
         (2, "autoencoder=FOLDER", ["fit-generator", "{population}", "--size", 256]),
+        (3, "no finished generator", ["fit-generator", "{population}", "--start", "{grey}"]),
+        (2, "they would be fresh", ["fit-generator", "{population}", *ATTENTION]),
         (3, "AutoencoderKL", ["fit-generator", "{population}", "--set", "autoencoder={population}"]),
     ],
 )

@@ -45,6 +45,11 @@ class Start:
     shape: dict[str, Any]
     autoencoder: str | None
 
+    @property
+    def manifest(self) -> Path:
+        """The file that names every part of it."""
+        return self.folder / MANIFEST
+
     def lineage(self) -> dict[str, str]:
         """What the new generator's manifest says of it."""
         return {"name": self.name, "sha256": self.digest, "origin": str(self.origin), "licence": self.licence}
