@@ -6,9 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
-from ethicclip.generation.diffusion import FitSettings
+from ethicclip.generation.diffusion import FitSettings, fit
+from ethicclip.generation.diffusion.trainer import Trainer
 from ethicclip.generation.learning import Known, LearningSet
 from ethicclip.pairs import Origin
 from ethicclip.terms import Condition
@@ -63,6 +65,22 @@ def learning(count: int = 6, *, repeats: int = 0) -> LearningSet:
         hashes=tuple(f"{i:064x}" for i in range(count)),
         fetch=fetch,
     )
+
+
+def cut_off(asked: FitSettings, out: Path, *, before: int) -> None:
+    """A fit that dies in its step number `before`."""
+    advance, calls = Trainer.advance, []
+
+    def cut(self: Trainer, shelf: object) -> float:
+        calls.append(1)
+        if len(calls) == before:
+            raise RuntimeError("killed")
+        return advance(self, shelf)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "advance", cut)
+        with pytest.raises(RuntimeError, match="killed"):
+            fit(asked, learning(), out)
 
 
 def make_autoencoder(folder: Path, channels: int = 3) -> Path:

@@ -12,11 +12,10 @@ from safetensors.torch import load_file
 
 from ethicclip.errors import BadInputError, IntegrityError, UsageError
 from ethicclip.generation.diffusion import DiffusionSettings, FitSettings, fit, generate_learned
-from ethicclip.generation.diffusion.trainer import Trainer
 from ethicclip.pairs import Origin
 from ethicclip.provenance import KeyStore
 
-from .small import SMALL, learning, make_autoencoder, settings
+from .small import SMALL, cut_off, learning, make_autoencoder, settings
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 SHORT = {name: SMALL[name] for name in ("steps", "batch_size", "deduplicate", "sheet_steps", "watch_steps")}
@@ -101,20 +100,10 @@ def test_a_start_that_was_touched_is_refused(base, tmp_path):
 
 
 def test_a_cut_off_run_goes_on_from_its_own_weights(base, tmp_path):
-    whole = fit(started(base, checkpoint_steps=2), learning(), tmp_path / "whole")
-    advance, calls = Trainer.advance, []
-
-    def cut(self, shelf):
-        calls.append(1)
-        if len(calls) == 4:
-            raise RuntimeError("killed")
-        return advance(self, shelf)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "advance", cut)
-        with pytest.raises(RuntimeError, match="killed"):
-            fit(started(base, checkpoint_steps=2), learning(), tmp_path / "cut")
-    again = fit(started(base, checkpoint_steps=2), learning(), tmp_path / "cut", resume=True)
+    asked = started(base, checkpoint_steps=2)
+    whole = fit(asked, learning(), tmp_path / "whole")
+    cut_off(asked, tmp_path / "cut", before=4)
+    again = fit(asked, learning(), tmp_path / "cut", resume=True)
     assert again.resumed_from == 2 and whole.steps == again.steps
     one, other = load_file(tmp_path / "whole" / WEIGHTS), load_file(tmp_path / "cut" / WEIGHTS)
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
