@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from ethicclip.generation.diffusion import DiffusionSettings, FitSettings
-from ethicclip.generation.diffusion.drawing import LANE, solver_for
+from ethicclip.generation.diffusion.drawing import LANE, solver_for, solver_times
 from ethicclip.generation.diffusion.making import DiffusionEngine
 from ethicclip.generation.diffusion.network import build_network, build_schedule
 
@@ -62,7 +62,7 @@ def stock(folder: Path, steps: int) -> Callable[[int], None]:
         labels = torch.zeros(LANE, wide)
         labels[:, 2] = 3.0
         both = torch.cat([torch.zeros_like(labels), labels])
-        scheduler.set_timesteps(steps)
+        scheduler.set_timesteps(timesteps=solver_times(pipeline.scheduler, steps, side))
         with torch.no_grad():
             for moment in scheduler.timesteps:
                 predicted = network(torch.cat([sample] * 2), moment, class_labels=both).sample

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from ethicclip.generation.diffusion.latent import Autoencoder
 
 LANE = 16
+_FIRST_SIGNAL = 0.1
+"""Signal-to-noise ratio of a whole picture at the first step: its mean colour is still open there, and nothing else."""
+_LAST_RATIO = 1e3
+"""Signal-to-noise ratio of a pixel at the last step: what is left is four of 255 levels, and that step takes it."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -66,6 +70,30 @@ def pixel_solver(config: Any) -> DPMSolverMultistepScheduler:
     )
 
 
+def solver_times(schedule: Any, steps: int, side: int) -> list[int]:
+    """When the solver calls the network: evenly spaced in the logarithm of the signal-to-noise ratio.
+
+    Evenly spaced in time, as is the custom, few steps leap over the noise at which colours are decided, and all
+    pictures get the mean one (docs/decisions/0086). Even steps in the logarithm are those of Lu et al. (2022,
+    2206.00927, section 3.4); they begin where the mean of side x side pixels shows through the noise.
+
+    Args:
+        schedule: The scheduler that the network was trained with.
+        steps: Of the solver; where times would repeat there are fewer.
+        side: Of what the network denoises.
+
+    Returns:
+        Decreasing times of training.
+    """
+    alphas = schedule.alphas_cumprod.double()
+    ratio = alphas / (1 - alphas)
+    ends = [int((ratio >= one).nonzero().max()) for one in (_FIRST_SIGNAL / side**2, _LAST_RATIO)]
+    logs = ratio.log()
+    wanted = torch.linspace(float(logs[ends[0]]), float(logs[ends[1]]), steps, dtype=torch.float64)
+    nearest = (logs[None] - wanted[:, None]).abs().argmin(1)
+    return sorted({int(one) for one in nearest}, reverse=True)
+
+
 def first_noise(keys: Sequence[tuple[int, int]], side: int, channels: int = 3) -> Tensor:
     """The noise that each picture begins with, float32 (n, channels, side, side)."""
     drawn = [
@@ -84,6 +112,7 @@ def denoise(
     steps: int,
     guidance: float,
     pixels: bool = True,
+    times: Sequence[int] | None = None,
 ) -> Tensor:
     """From noise to pictures of -1 to 1, or to latents, deterministically (an ODE solver draws no further noise).
 
@@ -95,9 +124,11 @@ def denoise(
         steps: Of the solver.
         guidance: Scale w of classifier-free guidance: u + w (c - u); 1 takes c alone.
         pixels: Whether what is predicted is kept within -1 to 1, as pixels are and latents are not.
+        times: Other times than those of `solver_times`.
     """
     solver = (pixel_solver if pixels else solver_for)(schedule.config)
-    solver.set_timesteps(steps, device=noise.device)
+    chosen = solver_times(schedule, steps, noise.shape[-1]) if times is None else list(times)
+    solver.set_timesteps(timesteps=chosen, device=noise.device)
     labels = class_labels(conditions, network)
     if guidance > 1:
         labels = torch.cat([torch.zeros_like(labels), labels])

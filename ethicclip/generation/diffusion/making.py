@@ -28,7 +28,7 @@ from ethicclip.pairs.writing import Description, write_pair_set
 from ethicclip.progress import SILENT, Progress
 from ethicclip.provenance.artifacts import Origin
 
-ENGINE = "diffusion/1"
+ENGINE = "diffusion/2"
 """Changes when the same generator, seed and number give another picture."""
 
 _NOT_STATED = "not stated: ask the generator's owner"

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from ethicclip.errors import BadInputError, IntegrityError, UsageError
 from ethicclip.generation.diffusion import DiffusionSettings, fit, generate_learned, open_generator
-from ethicclip.generation.diffusion.drawing import LANE, first_noise, solver_for
+from ethicclip.generation.diffusion.drawing import LANE, first_noise, solver_for, solver_times
 from ethicclip.generation.diffusion.latent import encoded_shelf, open_autoencoder
 from ethicclip.generation.diffusion.making import DiffusionEngine
 from ethicclip.generation.diffusion.network import class_labels
@@ -78,7 +78,7 @@ def test_it_draws_what_a_stock_loop_draws(fitted, tmp_path):
     lane = range(LANE)
     labels = class_labels(torch.from_numpy(np.stack([vector(engine.asked(n)) for n in lane])), pipeline.unet)
     solver = solver_for(pipeline.scheduler.config)
-    solver.set_timesteps(3)
+    solver.set_timesteps(timesteps=solver_times(pipeline.scheduler, 3, 16))
     sample = first_noise([(0, n) for n in lane], 16, 4)
     with torch.no_grad():
         for time in solver.timesteps:
