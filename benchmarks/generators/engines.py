@@ -1,18 +1,20 @@
 """What each engine's pairs are worth: as many pairs, one CLIP recipe, zero-shot on real eyes of other patients.
 
-    python benchmarks/generators/engines.py [--quick] [--data DIR] [--work DIR] [--count 400] [--epochs 8] [--side 64]
-        [--engines phantom,reduced,diffusion,private,evolution-1,evolution-3,evolution-8]
+    python benchmarks/generators/engines.py [--quick] [--data DIR] [--work DIR] [--count 2000] [--epochs 16] [--side 64]
+        [--engines phantom,reduced,base,diffusion,private,attention,evolution-1,evolution-3,evolution-8]
 
 Engines: phantoms of the prior at 128 px ("phantom") and the same pictures reduced to the learned generators' side
-("reduced": what resolution alone costs); a diffusion model that learnt phantoms, then the cohort ("diffusion"); the
-same with DP-SGD on the cohort at epsilon 8 ("private"); recipes by votes at epsilon 1, 3 and 8 ("evolution-...",
-phantoms at 128 px). Epsilons are of patients, delta 1e-5. The generators saw patients with sha256 mod 5 of 2, 3 or 4;
-validation patients (mod 5 == 1) are scored; report-only ones (mod 5 == 0) take no part.
+("reduced": what resolution alone costs); a diffusion model that learnt these phantoms ("base": what a learned generator
+costs); the base gone on with the cohort ("diffusion"), with DP-SGD at epsilon 8 on all weights ("private") or on
+attention alone ("attention"); recipes by votes at epsilon 1, 3 and 8 ("evolution-...", phantoms at 128 px). Epsilons
+are of patients, delta 1e-5. The generators saw patients with sha256 mod 5 of 2, 3 or 4; validation patients
+(mod 5 == 1) are scored; report-only ones (mod 5 == 0) take no part.
 
-The CLIP model is `tiny` reading 128 px, without masks for anybody. A learned picture of 64 px is a poor picture: it has
-no microaneurysm and hardly a vessel, and it is enlarged for training. Resolution and few minutes of learning are part
-of the result; a larger generator on a GPU is another experiment. Distances to validation eyes are those of
-`evolution.py` (KID in the built-in model's space and the `copy` descriptor's).
+The CLIP model is `small` reading 128 px, without masks for anybody. A learned picture of 64 px is a poor picture: it
+has no microaneurysm and hardly a vessel, and it is enlarged for training. Resolution and few minutes of learning are
+part of the result; a larger generator on a GPU is another experiment. Distances to validation eyes are those of
+`evolution.py` (KID in the built-in model's space and the `copy` descriptor's). Two hours of one core and more: training
+CLIP takes a quarter of an hour an engine, and drawing 2,000 learned pictures as long.
 
 One seed each. Prints tables of scores, distances and processor seconds, and writes
 benchmarks/results/generators-engines.json. The work folder (mode 0700, temporary by default) is patients' data; the
@@ -48,21 +50,28 @@ from ethicclip.generation.diffusion import DiffusionSettings, FitSettings, fit, 
 from ethicclip.generation.diffusion.folder import MANIFEST
 from ethicclip.generation.evolution import EvolutionSettings, evolve
 from ethicclip.generation.evolution.evolving import RECIPE_FILE
-from ethicclip.generation.learning import from_cohort
+from ethicclip.generation.learning import from_cohort, from_pairs
 from ethicclip.pairs import Description, Origin, Pair, PairSet, write_pair_set
 from ethicclip.provenance import KeyStore
 from ethicclip.settings import resolve
 from ethicclip.training import TrainSettings
 
 RESULTS = Path(__file__).parents[1] / "results"
-ENGINES = ("phantom", "reduced", "diffusion", "private", "evolution-1", "evolution-3", "evolution-8")
+LEARNED = ("base", "diffusion", "private", "attention")
+ENGINES = ("phantom", "reduced", *LEARNED, "evolution-1", "evolution-3", "evolution-8")
 PIXELS = 128
 """Side of phantoms, and of what CLIP reads."""
-NETWORK = {"channels": 16, "layers": 1, "multipliers": (1, 2, 4, 4), "batch_size": 8, "learning_rate": 1e-3,
-           "warmup": 20, "ema_decay": 0.98, "checkpoint_steps": 25, "sheet_steps": 10**6, "deduplicate": False,
-           "pretrain_steps": 200, "pretrain_phantoms": 300, "steps": 200, "seed": 1}  # fmt: skip
-PRIVATE = {"batch_size": 64, "steps": 10,
-           "privacy": {"epsilon": 8.0, "delta": 1e-5, "multiplicity": 1, "tuning": "not on private data"}}  # fmt: skip
+SHAPE = {"channels": 16, "layers": 1, "multipliers": (1, 2, 4, 4)}
+COMMON = {"checkpoint_steps": 25, "sheet_steps": 10**6, "deduplicate": False, "pretrain_steps": 0, "seed": 1}
+PLAIN = {"batch_size": 8, "steps": 1200, "warmup": 20, "ema_decay": 0.99}
+PROMISE = {"epsilon": 8.0, "delta": 1e-5, "multiplicity": 1, "tuning": "not on private data"}
+PRIVATE = {"batch_size": 128, "steps": 40, "warmup": 1, "ema_decay": 0.9, "learning_rate": 3e-4}
+FITS = {
+    "base": {**SHAPE, **COMMON, **PLAIN, "learning_rate": 1e-3},
+    "diffusion": {**COMMON, **PLAIN, "learning_rate": 5e-4},
+    "private": {**COMMON, **PRIVATE, "privacy": PROMISE},
+    "attention": {**COMMON, **PRIVATE, "privacy": {**PROMISE, "trained": "attention"}},
+}
 ASKED = tuple(question for question in QUESTIONS if question.collection == "odir")
 
 
@@ -115,16 +124,25 @@ def make_set(engine: str, learning: Cohort, options: Any) -> PairSet:
             evolve(asked, from_cohort(learning), folder, keys=keys)
         generate(resolve(GenerateSettings, verb="generate", config=folder / RECIPE_FILE, flags=flags), out)
     else:
-        folder, short = work / engine, {"steps": 2, "pretrain_steps": 2, "pretrain_phantoms": 4}
-        settings = {**NETWORK, "size": options.side, **(PRIVATE if engine == "private" else {})}
-        manifest = folder / MANIFEST
-        if not manifest.is_file() or not json.loads(manifest.read_text())["finished"]:
-            fit(FitSettings.build({**settings, **(short if options.quick else {})}), from_cohort(learning), folder,
-                resume=manifest.is_file(), keys=keys)  # fmt: skip
+        generator = fitted(engine, learning, options, keys)
         generate_learned(
-            DiffusionSettings(generator=str(folder), count=options.count, steps=options.solver_steps, seed=41), out
+            DiffusionSettings(generator=str(generator), count=options.count, steps=options.solver_steps, seed=41), out
         )
     return PairSet.open(out)
+
+
+def fitted(engine: str, learning: Cohort, options: Any, keys: KeyStore) -> Path:
+    """Folder of the engine's network; a fit that was cut off goes on."""
+    folder: Path = options.work / engine
+    manifest = folder / MANIFEST
+    if manifest.is_file() and json.loads(manifest.read_text())["finished"]:
+        return folder
+    first = engine == "base"
+    seen = from_pairs(make_set("phantom", learning, options)) if first else from_cohort(learning)
+    where = {"size": options.side} if first else {"start": str(fitted("base", learning, options, keys))}
+    short = {"steps": 2, "batch_size": 4} if options.quick else {}
+    fit(FitSettings.build({**FITS[engine], **where, **short}), seen, folder, resume=manifest.is_file(), keys=keys)
+    return folder
 
 
 def sheet(pairs: PairSet, out: Path) -> None:
@@ -144,8 +162,9 @@ def scored(engine: str, pairs: PairSet, real: dict[str, Any], patients: list[str
     few = range(min(len(pairs), options.pictures))
     made = spaces([pairs.image(number) for number in few])
     distances = {space: interval(made[space], real[space], patients, options.rounds) for space in real}
-    settings = TrainSettings(model="nano" if options.quick else "tiny", image_size=64 if options.quick else PIXELS,
-                             epochs=1 if options.quick else options.epochs, seed=0, device="cpu")  # fmt: skip
+    settings = TrainSettings(model="nano" if options.quick else "small", image_size=64 if options.quick else PIXELS,
+                             epochs=1 if options.quick else options.epochs, learning_rate=0.002, seed=0,
+                             device="cpu")  # fmt: skip
     run = options.work / f"run-{engine}"
     steps = trained(pairs, settings, run)["steps"]
     rows = [
@@ -165,11 +184,11 @@ def main() -> None:
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
     parser.add_argument("--work", type=Path, help="keep everything here; a second call goes on from it")
-    parser.add_argument("--count", type=int, default=400, help="pairs of each engine")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--count", type=int, default=2000, help="pairs of each engine")
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--side", type=int, default=64, help="pixels of learned pictures")
     parser.add_argument("--solver-steps", type=int, default=8, help="of drawing learned pictures")
-    parser.add_argument("--patients", type=int, default=400, help="that generators learn from or that vote")
+    parser.add_argument("--patients", type=int, default=2000, help="that generators learn from or that vote")
     parser.add_argument("--candidates", type=int, default=48, help="of evolution")
     parser.add_argument("--votes", type=int, default=4, help="of evolution")
     parser.add_argument("--pictures", type=int, default=150, help="of a set and of real eyes, for distances")
@@ -180,7 +199,7 @@ def main() -> None:
         return
     engines, options.rounds = options.engines.split(","), 300
     if options.quick:
-        engines = ["phantom", "reduced", "diffusion", "evolution-8"]
+        engines = ["phantom", "reduced", "base", "diffusion", "attention", "evolution-8"]
         options.count, options.side, options.patients, options.pictures, options.rounds = 32, 32, 20, 16, 20
         options.candidates, options.votes, options.solver_steps = 16, 1, 2
     cohort = read_cohort(options.data / "odir")
