@@ -67,7 +67,7 @@ SPACINGS = {"linspace": linspace, "solver_times": solver_times}
 def pictures(network: Any, schedule: Any, noise: Tensor, conditions: Tensor, steps: int, spacing: str) -> Tensor:
     """Drawn at the times of this spacing."""
     times = SPACINGS[spacing](schedule, steps, noise.shape[-1])
-    return denoise(network, schedule, noise, conditions, steps=steps, guidance=1.0, times=times)
+    return denoise(network, schedule, noise, conditions, times=times, guidance=1.0)
 
 
 def theory(sides: Sequence[int], counts: Sequence[int]) -> None:

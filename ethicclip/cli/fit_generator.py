@@ -199,9 +199,11 @@ def perform_diffusion(
     from ethicclip.cli.copy_checks import copy_check, real_sides
     from ethicclip.cli.recording import cohort_artifact, file_artifact, learning_artifact, record_privacy, recorded
     from ethicclip.generation.diffusion import fit
-    from ethicclip.generation.diffusion.starting import open_start
+    from ethicclip.generation.diffusion.folder import MANIFEST
+    from ethicclip.generation.diffusion.starting import begin
     from ethicclip.provenance.artifacts import artifact_of_folder
 
+    start, settings = begin(settings)  # the ledger records the shape that the fit has
     if not writes():
         return fit(settings, learning, out, resume=resume, budget=budget, progress=progress)
     with recorded(ledger, NAME, settings) as run:
@@ -209,8 +211,8 @@ def perform_diffusion(
         if settings.autoencoder is not None:
             brought = Path(settings.autoencoder)
             run.use(artifact_of_folder(brought, kind="autoencoder", alias=brought.name))
-        if settings.start is not None:
-            run.use(file_artifact("generator", open_start(Path(settings.start)).manifest))
+        if start is not None:
+            run.use(file_artifact("generator", start.folder / MANIFEST))
         watch = None
         if control is not None:
             seen, unseen = real_sides(reference or source, control)
@@ -220,7 +222,7 @@ def perform_diffusion(
         result = fit(settings, learning, out, resume=resume, watch=watch, budget=budget, progress=progress)
         for step, copies, samples in result.copy_rates:
             run.metric(f"copying/step_{step}", copies / samples, n=samples, unit="samples")
-        run.generate(file_artifact("generator", out / "ethicclip_generator.json"))
+        run.generate(file_artifact("generator", out / MANIFEST))
         if result.statement is not None:
             record_privacy(run, result.statement)
             run.generate(file_artifact("privacy_statement", out / "privacy.json"))

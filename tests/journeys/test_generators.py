@@ -82,6 +82,7 @@ def test_a_start_goes_along_in_the_ledger(fitted: Path, world: World, tmp_path: 
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert document["start"] == answer.json()["start"] and document["start"]["name"] == fitted.name
     run = [run for run in read_ledger(world.ledger).runs if run.verb == "fit-generator"][-1]
+    assert run.settings["size"] == 32 and run.settings["channels"] == 16, "the shape that it has, not the default's"
     patient = (world.root / "population" / "cohort.csv").read_text().splitlines()[1].split(",")[1]
     told = world.call("withdraw", patient, "--json").out
     assert run.run_id in told

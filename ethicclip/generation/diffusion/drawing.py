@@ -109,10 +109,9 @@ def denoise(
     noise: Tensor,
     conditions: Tensor,
     *,
-    steps: int,
+    times: Sequence[int],
     guidance: float,
     pixels: bool = True,
-    times: Sequence[int] | None = None,
 ) -> Tensor:
     """From noise to pictures of -1 to 1, or to latents, deterministically (an ODE solver draws no further noise).
 
@@ -121,14 +120,12 @@ def denoise(
         schedule: The scheduler it was trained with.
         noise: (n, channels, side, side).
         conditions: (n, `NAMES`).
-        steps: Of the solver.
+        times: When the solver calls the network; see `solver_times`.
         guidance: Scale w of classifier-free guidance: u + w (c - u); 1 takes c alone.
         pixels: Whether what is predicted is kept within -1 to 1, as pixels are and latents are not.
-        times: Other times than those of `solver_times`.
     """
     solver = (pixel_solver if pixels else solver_for)(schedule.config)
-    chosen = solver_times(schedule, steps, noise.shape[-1]) if times is None else list(times)
-    solver.set_timesteps(timesteps=chosen, device=noise.device)
+    solver.set_timesteps(timesteps=list(times), device=noise.device)
     labels = class_labels(conditions, network)
     if guidance > 1:
         labels = torch.cat([torch.zeros_like(labels), labels])
@@ -163,13 +160,14 @@ def drawn_pictures(
     guidance: float,
 ) -> Pixels:
     """Pictures of a network of ours, uint8 (n, side, side, 3), one for each (seed, number); see `denoise`."""
-    noise = first_noise(keys, int(network.config.sample_size), int(network.config.in_channels))
+    side = int(network.config.sample_size)
+    noise = first_noise(keys, side, int(network.config.in_channels))
     drawn = denoise(
         network,
         schedule,
         noise.to(device),
         torch.from_numpy(np.stack([vector(one) for one in asked])).to(device),
-        steps=steps,
+        times=solver_times(schedule, steps, side),
         guidance=guidance,
         pixels=autoencoder is None,
     )

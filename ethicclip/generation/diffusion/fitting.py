@@ -42,7 +42,7 @@ from ethicclip.generation.diffusion.pictures import Shelf, phantom_shelf, shelf_
 from ethicclip.generation.diffusion.private import PrivateFit, terms_of
 from ethicclip.generation.diffusion.settings import FitSettings
 from ethicclip.generation.diffusion.sheet import sample_sheet
-from ethicclip.generation.diffusion.starting import of_start, open_start
+from ethicclip.generation.diffusion.starting import begin, of_start
 from ethicclip.generation.diffusion.trainer import Trainer
 from ethicclip.generation.diffusion.watching import Watch, Watching
 from ethicclip.generation.learning import LearningSet, refuse_empty
@@ -210,8 +210,7 @@ def _fit(
             next_step="Start it without torchrun.",
         )
     share = processes.share(settings.batch_size, "pictures")
-    start = None if settings.start is None else open_start(Path(settings.start))
-    settings = settings if start is None else start.shaped(settings)
+    start, settings = begin(settings)
     autoencoder = None if settings.autoencoder is None else open_autoencoder(Path(settings.autoencoder), device)
     side = settings.size if autoencoder is None else latent_side(settings, autoencoder)
     if settings.privacy is not None:
@@ -223,12 +222,13 @@ def _fit(
         start.check_space(None if lineage is None else lineage["sha256"])
     began = None if start is None else start.lineage()
     origin = learning.origin if start is None or start.origin is Origin.SYNTHETIC else start.origin
+    licence = "; ".join(sorted({learning.licence} | ({start.licence} if start is not None else set())))
     told = None if private else len(learning)
     identity = {
         "schema": SCHEMA,
         "settings": settings.resolved(),
         "data": {"origin": str(origin), "alias": learning.alias, "pictures": told},
-        "licence": learning.licence,
+        "licence": licence,
         "autoencoder": lineage,
         "start": began,
     }
@@ -329,7 +329,7 @@ def _fit(
         "differential_privacy": None if said is None else said.to_json(),
         "versions": {"ethicclip": __version__, "torch": str(torch.__version__)},
     }
-    write_text(out / "README.md", _card(document, learning))
+    write_text(out / "README.md", _card(document))
     finish(out, document)
     for checkpoint in list_checkpoints(restricted / CHECKPOINTS):
         checkpoint.unlink()
@@ -393,7 +393,7 @@ def _names() -> tuple[str, ...]:
     return NAMES
 
 
-def _card(document: dict[str, Any], learning: LearningSet) -> str:
+def _card(document: dict[str, Any]) -> str:
     """What the folder is, for whoever opens it."""
     origin = document["data"]["origin"]
     learnt = "pictures" if document["learnt"] is None else f"{document['learnt']['pictures']} pictures"
@@ -410,5 +410,5 @@ def _card(document: dict[str, Any], learning: LearningSet) -> str:
         f"{document['steps']} steps. {said}{through}\n\n"
         "Stock diffusers loads it (`DiffusionPipeline.from_pretrained`); conditions go to the network as "
         f"`class_labels`: the vector of `conditions` in {MANIFEST}, scaled as docs/guide.md says. `restricted/` shows "
-        f"patients and stays in the house.\n\nLicence: {learning.licence}\n"
+        f"patients and stays in the house.\n\nLicence: {document['licence']}\n"
     )

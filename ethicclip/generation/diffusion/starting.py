@@ -45,11 +45,6 @@ class Start:
     shape: dict[str, Any]
     autoencoder: str | None
 
-    @property
-    def manifest(self) -> Path:
-        """The file that names every part of it."""
-        return self.folder / MANIFEST
-
     def lineage(self) -> dict[str, str]:
         """What the new generator's manifest says of it."""
         return {"name": self.name, "sha256": self.digest, "origin": str(self.origin), "licence": self.licence}
@@ -115,6 +110,19 @@ def of_start(lineage: dict[str, Any]) -> str:
         f"It began with the weights of {lineage['name']} (sha256 {lineage['sha256']}; learnt from {lineage['origin']} "
         f"pictures, licence: {lineage['licence']})."
     )
+
+
+def begin(settings: FitSettings) -> tuple[Start | None, FitSettings]:
+    """The generator that the settings start from, and the settings with its shape.
+
+    Raises:
+        BadInputError, IntegrityError: See `open_start`.
+        UsageError: See `Start.shaped`.
+    """
+    if settings.start is None:
+        return None, settings
+    start = open_start(Path(settings.start))
+    return start, start.shaped(settings)
 
 
 def open_start(folder: Path) -> Start:

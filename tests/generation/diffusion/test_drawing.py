@@ -126,9 +126,9 @@ def test_few_steps_spread_colours_as_many_do():
     custom = pixel_solver(schedule.config)
     custom.set_timesteps(8)
     kept = [
-        float(denoise(Ideal(), schedule, noise, torch.zeros(200, 18), steps=8, guidance=1.0, times=times)
+        float(denoise(Ideal(), schedule, noise, torch.zeros(200, 18), times=times, guidance=1.0)
               .mean((2, 3)).std()) / spread
-        for times in (None, [int(time) for time in custom.timesteps])
+        for times in (solver_times(schedule, 8, side), [int(time) for time in custom.timesteps])
     ]  # fmt: skip
     assert kept[0] > 0.9 and kept[1] < 0.75 * kept[0]
 

@@ -45,6 +45,7 @@ def test_weights_and_shape_are_those_of_the_start(base, tmp_path):
     manifest = json.loads((tmp_path / "gen" / "ethicclip_generator.json").read_text())
     assert manifest["settings"]["size"] == 32 and manifest["settings"]["start"] == "base"
     assert manifest["start"] == result.start and manifest["start"]["origin"] == "synthetic"
+    assert manifest["licence"] == "Apache-2.0; clinic only"
     assert "It began with the weights of base" in (tmp_path / "gen" / "README.md").read_text()
     assert any("licence: Apache-2.0" in line for line in result.lines())
     generate_learned(DiffusionSettings(generator=str(tmp_path / "gen"), count=1, steps=1), tmp_path / "pairs")
