@@ -79,15 +79,17 @@ def draw(rows: Sequence[dict[str, Any]], samples: int, out: Path) -> None:
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    steps = sorted({row["step"] for row in rows})
     for axes, across, by in ((left, "step", "pictures"), (right, "pictures", "step")):
         lines = sorted({row[by] for row in rows})
         for place, value in enumerate(lines):
             line = sorted((row for row in rows if row[by] == value), key=lambda row: row[across])
             share = [row["share"] for row in line]
-            # A little apart, or intervals of equal shares hide each other.
-            apart = 1 + 0.03 * (place - (len(lines) - 1) / 2)
+            # A little apart, or intervals of equal shares hide each other: by a share on the axis that is logarithmic.
+            apart = place - (len(lines) - 1) / 2
+            factor, offset = (1 + 0.03 * apart, 0.0) if across == "pictures" else (1.0, 0.008 * steps[-1] * apart)
             axes.errorbar(
-                [row[across] * apart for row in line],
+                [row[across] * factor + offset for row in line],
                 share,
                 yerr=[
                     [max(0.0, one - row["low"]) for one, row in zip(share, line, strict=True)],
@@ -101,6 +103,7 @@ def draw(rows: Sequence[dict[str, Any]], samples: int, out: Path) -> None:
         axes.legend(frameon=False)
     left.set_ylabel(f"share flagged of {samples} samples")
     right.set_xscale("log", base=4)
+    left.set_xticks(steps)
     pictures = sorted({row["pictures"] for row in rows})
     right.set_xticks(pictures, [str(one) for one in pictures])
     figure.savefig(out, dpi=130)
